@@ -1,0 +1,202 @@
+//! Every error and close code in one table each: its name on the wire, its HTTP status, and whether to try again.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether, and when, the same request may succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// Not without changing the request.
+    Never,
+    /// At once, with the same message id.
+    Now,
+    /// After a pause (the frame's `retry_after` in milliseconds, else back off).
+    Later,
+    /// With a new token.
+    Refresh,
+}
+
+macro_rules! errors {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $retry:ident;)*) => {
+        /// Why a request was refused. The set grows: a client treats a code it does not know by the frame's `retry`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($(#[$doc])* $variant,)* }
+
+        impl ErrorCode {
+            /// Every code.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant),*];
+            /// Its name on the wire.
+            pub const fn as_str(self) -> &'static str { match self { $(ErrorCode::$variant => $name),* } }
+            /// Its HTTP status.
+            pub const fn status(self) -> u16 { match self { $(ErrorCode::$variant => $status),* } }
+            /// Whether to try again.
+            pub const fn retry(self) -> Retry { match self { $(ErrorCode::$variant => Retry::$retry),* } }
+            /// The code of that name.
+            pub fn parse(name: &str) -> Option<Self> { match name { $($name => Some(ErrorCode::$variant),)* _ => None } }
+        }
+    };
+}
+
+errors! {
+    /// The frame is well-formed but a field is missing or of the wrong type.
+    BadFrame = "bad_frame", 400, Never;
+    /// The frame's `type` is not known to this server.
+    UnknownFrame = "unknown_frame", 400, Never;
+    /// A frame other than `connect` came first.
+    NotConnected = "not_connected", 401, Never;
+    /// A second `connect` on one connection.
+    AlreadyConnected = "already_connected", 400, Never;
+    /// No token, or one that does not verify.
+    Unauthorized = "unauthorized", 401, Refresh;
+    /// The token's time is over.
+    TokenExpired = "token_expired", 401, Refresh;
+    /// `refresh` with a token of another user.
+    IdentityChanged = "identity_changed", 403, Never;
+    /// The token's grants do not allow it.
+    Forbidden = "forbidden", 403, Never;
+    /// The channel name breaks a rule of section 3.
+    ChannelInvalid = "channel_invalid", 400, Never;
+    /// No such channel, or nothing there.
+    NotFound = "not_found", 404, Never;
+    /// The key is empty, longer than 64 bytes or holds control characters.
+    KeyInvalid = "key_invalid", 400, Never;
+    /// The message id is not a UUID of version 7.
+    MessageIdInvalid = "message_id_invalid", 400, Never;
+    /// The payload holds what cannot be carried to every format: extension types, map keys other than strings and integers, invalid UTF-8.
+    PayloadInvalid = "payload_invalid", 400, Never;
+    /// The payload is longer than the server's bound.
+    PayloadTooLarge = "payload_too_large", 413, Never;
+    /// The message id's time is before the dedup window: it may have been published already.
+    TooOld = "too_old", 409, Never;
+    /// The message id's time is more than ten minutes ahead of the server's clock.
+    TooNew = "too_new", 409, Never;
+    /// The message id was used with another payload or key.
+    IdReused = "id_reused", 409, Never;
+    /// Already subscribed to that channel on this connection.
+    AlreadySubscribed = "already_subscribed", 409, Never;
+    /// Not subscribed to that channel on this connection.
+    NotSubscribed = "not_subscribed", 409, Never;
+    /// The connection has as many subscriptions as it may.
+    TooManySubscriptions = "too_many_subscriptions", 429, Never;
+    /// An ephemeral channel keeps nothing.
+    NotDurable = "not_durable", 409, Never;
+    /// A number is out of its bounds.
+    OutOfRange = "out_of_range", 400, Never;
+    /// It is not known whether the publish was stored. Publish again with the same message id.
+    Unknown = "unknown", 503, Now;
+    /// The store does not answer. Nothing was stored.
+    Unavailable = "unavailable", 503, Later;
+    /// A queue is full. Nothing was stored.
+    Overloaded = "overloaded", 503, Later;
+    /// The instance is shutting down.
+    Draining = "draining", 503, Later;
+    /// The channel's entries changed under the subscription. Subscribe again from the last cursor.
+    Resubscribe = "resubscribe", 409, Now;
+    /// A fault of the server. Its log has the details.
+    Internal = "internal", 500, Later;
+}
+
+macro_rules! closes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $reason:literal, $retry:ident;)*) => {
+        /// Why a connection was closed. `4000–4499`: do not connect again unchanged. `4500–4999`: connect again.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum CloseCode { $($(#[$doc])* $variant,)* }
+
+        impl CloseCode {
+            /// Every code.
+            pub const ALL: &'static [CloseCode] = &[$(CloseCode::$variant),*];
+            /// The WebSocket close code.
+            pub const fn code(self) -> u16 { match self { $(CloseCode::$variant => $code),* } }
+            /// The reason in the Close frame.
+            pub const fn reason(self) -> &'static str { match self { $(CloseCode::$variant => $reason),* } }
+            /// Whether to connect again.
+            pub const fn retry(self) -> Retry { match self { $(CloseCode::$variant => Retry::$retry),* } }
+        }
+
+        impl Retry {
+            /// Whether to connect again after a close with `code`, known or not.
+            pub fn after_close(code: u16) -> Retry {
+                match code {
+                    $($code => Retry::$retry,)*
+                    1010 | 4000..=4499 => Retry::Never,
+                    _ => Retry::Later,
+                }
+            }
+        }
+    };
+}
+
+closes! {
+    /// The client asked for it.
+    Normal = 1000, "normal", Never;
+    /// The peer broke RFC 6455.
+    WebSocketProtocol = 1002, "protocol_error", Never;
+    /// A text message on a binary subprotocol, or the reverse.
+    Unsupported = 1003, "unsupported_data", Never;
+    /// Text that is not UTF-8.
+    InvalidText = 1007, "invalid_text", Never;
+    /// A message longer than the bound.
+    TooLarge = 1009, "message_too_large", Never;
+    /// The bytes are not a frame: truncated, nested too deeply, a length that is not there.
+    Malformed = 4400, "malformed", Never;
+    /// The token of `connect` does not verify.
+    Unauthorized = 4401, "unauthorized", Refresh;
+    /// More than 256 frames in one message.
+    TooManyFrames = 4402, "too_many_frames", Never;
+    /// A fault of the server.
+    Internal = 4500, "internal", Later;
+    /// The token's time is over and no `refresh` came.
+    TokenExpired = 4501, "token_expired", Refresh;
+    /// No `connect` within its time.
+    ConnectTimeout = 4502, "connect_timeout", Later;
+    /// The instance is shutting down: `disconnect` said when to come back.
+    Draining = 4503, "draining", Later;
+    /// Nothing was heard from the client for the heartbeat and its grace.
+    PeerGone = 4504, "peer_gone", Later;
+    /// The client reads more slowly than its channels speak, and its outbox is full. Connect and resume.
+    SlowConsumer = 4505, "slow_consumer", Now;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_parse_back() {
+        let names: HashSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::parse(code.as_str()), Some(*code));
+            assert!((400..=599).contains(&code.status()));
+        }
+    }
+
+    #[test]
+    fn close_codes_keep_the_promise_of_their_range() {
+        for code in CloseCode::ALL {
+            assert_eq!(Retry::after_close(code.code()), code.retry());
+            match code.code() {
+                4000..=4499 => assert!(matches!(code.retry(), Retry::Never | Retry::Refresh)),
+                4500..=4999 => assert_ne!(code.retry(), Retry::Never),
+                _ => {}
+            }
+        }
+        assert_eq!(Retry::after_close(4499), Retry::Never);
+        assert_eq!(Retry::after_close(4999), Retry::Later);
+        assert_eq!(Retry::after_close(1006), Retry::Later);
+    }
+
+    #[test]
+    fn every_code_is_in_the_specification() {
+        let spec = include_str!("../PROTOCOL.md");
+        for code in ErrorCode::ALL {
+            let row = format!("| `{}` | {} |", code.as_str(), code.status());
+            assert!(spec.contains(&row), "PROTOCOL.md lacks a row starting {row}");
+        }
+        for code in CloseCode::ALL {
+            let row = format!("| {} | `{}` |", code.code(), code.reason());
+            assert!(spec.contains(&row), "PROTOCOL.md lacks a row starting {row}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The bounds of the wire. Those that an operator may change are defaults here and keys in the configuration.
+
+/// Containers inside containers in one frame, payload included.
+pub const MAX_DEPTH: usize = 32;
+/// Bytes of one client frame, and of one client message, encoded.
+pub const MAX_FRAME: usize = 1 << 20;
+/// Frames in one WebSocket message.
+pub const MAX_FRAMES: usize = 256;
+/// Bytes of a payload (in MessagePack), unless configured.
+pub const DEFAULT_PAYLOAD: usize = 64 << 10;
+/// The largest payload that can be configured.
+pub const MAX_PAYLOAD: usize = 512 << 10;
+/// Bytes of a channel name in UTF-8.
+pub const MAX_CHANNEL_NAME: usize = 128;
+/// Bytes of a key in UTF-8.
+pub const MAX_KEY: usize = 64;
+/// Bytes of a token.
+pub const MAX_TOKEN: usize = 16 << 10;
+/// Bytes of the client's own description in `connect`.
+pub const MAX_CLIENT: usize = 128;
+/// Entries in one page of history.
+pub const MAX_HISTORY_PAGE: u32 = 1_000;
+/// How far a message id's time may be ahead of the server's clock, in milliseconds.
+pub const MAX_ID_AHEAD_MS: u64 = 10 * 60 * 1_000;
