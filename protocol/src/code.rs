@@ -38,7 +38,7 @@ macro_rules! errors {
 }
 
 errors! {
-    /// The frame is well-formed but a field is missing or of the wrong type.
+    /// The frame is well-formed but a field is missing, of the wrong type or too long.
     BadFrame = "bad_frame", 400, Never;
     /// The frame's `type` is not known to this server.
     UnknownFrame = "unknown_frame", 400, Never;
@@ -80,7 +80,7 @@ errors! {
     TooManySubscriptions = "too_many_subscriptions", 429, Never;
     /// An ephemeral channel keeps nothing.
     NotDurable = "not_durable", 409, Never;
-    /// A number is out of its bounds.
+    /// A number, or the number of channels in a frame, is out of its bounds.
     OutOfRange = "out_of_range", 400, Never;
     /// It is not known whether the publish was stored. Publish again with the same message id.
     Unknown = "unknown", 503, Now;

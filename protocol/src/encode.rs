@@ -6,7 +6,7 @@ use crate::{
     Entry, Format, Kind,
     frame::*,
     msgpack::{infallible, write_str},
-    transcode::json_payload,
+    transcode::append_json,
 };
 
 /// Writes one map, field by field. At most 15 fields: a frame is a small map.
@@ -80,7 +80,7 @@ impl<'o> Map<'o> {
         match self.format {
             Format::Msgpack => self.out.extend_from_slice(payload),
             // A payload is checked when it is taken: it always has a form in JSON.
-            Format::Json => self.out.extend_from_slice(&json_payload(payload).unwrap_or_else(|_| b"null".to_vec())),
+            Format::Json => append_json(payload, self.out).unwrap_or_else(|_| self.out.extend_from_slice(b"null")),
         }
         self
     }
@@ -88,6 +88,27 @@ impl<'o> Map<'o> {
     fn raw(mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         self.name(name);
         write(self.out);
+        self
+    }
+
+    fn array<T>(mut self, name: &str, items: impl ExactSizeIterator<Item = T>, write: impl Fn(T, &mut Vec<u8>)) -> Self {
+        self.name(name);
+        match self.format {
+            Format::Msgpack => {
+                infallible(rmp::encode::write_array_len(self.out, items.len() as u32));
+                items.for_each(|item| write(item, self.out));
+            }
+            Format::Json => {
+                self.out.push(b'[');
+                for (at, item) in items.enumerate() {
+                    if at > 0 {
+                        self.out.push(b',');
+                    }
+                    write(item, self.out);
+                }
+                self.out.push(b']');
+            }
+        }
         self
     }
 
@@ -188,28 +209,17 @@ pub fn history_page<'e>(format: Format, page: HistoryRest, entries: impl ExactSi
         .value("head", &page.head)
         .uint("first", page.first)
         .value("more", &page.more)
-        .raw("entries", |out| match format {
-            Format::Msgpack => {
-                infallible(rmp::encode::write_array_len(out, entries.len() as u32));
-                entries.for_each(|entry| entry.encode(format, out));
-            }
-            Format::Json => {
-                out.push(b'[');
-                for (at, entry) in entries.enumerate() {
-                    if at > 0 {
-                        out.push(b',');
-                    }
-                    entry.encode(format, out);
-                }
-                out.push(b']');
-            }
-        })
+        .array("entries", entries, |entry, out| entry.encode(format, out))
         .end();
 }
+
+/// About what an entry takes beside its payload, in bytes: room made at once instead of by doubling.
+const ENTRY_HEAD: usize = 256;
 
 impl Entry {
     /// Appends the entry as an `entry` frame.
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
+        out.reserve(ENTRY_HEAD + self.payload.len());
         Map::frame(format, "entry", out)
             .str("channel", self.channel.as_str())
             .maybe(self.place, |map, place| map.uint("epoch", place.epoch).uint("seq", place.seq).uint("ordinal", place.ordinal))
@@ -241,7 +251,16 @@ impl ServerFrame {
                 .uint("count", skip.count)
                 .str("reason", skip.reason.as_str())
                 .end(),
-            ServerFrame::Heads { time, channels } => Map::frame(format, "heads", out).uint("time", *time).value("channels", channels).end(),
+            ServerFrame::Heads { time, channels } => Map::frame(format, "heads", out)
+                .uint("time", *time)
+                .array("channels", channels.iter(), |head, out| {
+                    Map::new(format, out)
+                        .str("channel", head.channel.as_str())
+                        .uint("epoch", head.cursor.epoch)
+                        .uint("seq", head.cursor.seq)
+                        .end();
+                })
+                .end(),
             ServerFrame::Unsubscribed { channel, error } => {
                 Map::frame(format, "unsubscribed", out).str("channel", channel.as_str()).error(error).end()
             }

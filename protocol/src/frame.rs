@@ -45,6 +45,18 @@ pub enum ClientFrame {
     },
 }
 
+impl ClientFrame {
+    /// The request's number; `None` for a `publish` that wants no answer.
+    pub fn id(&self) -> Option<RequestId> {
+        match self {
+            ClientFrame::Connect(connect) => Some(connect.id),
+            ClientFrame::Publish(publish) => publish.id,
+            ClientFrame::History(history) => Some(history.id),
+            ClientFrame::Refresh { id, .. } | ClientFrame::Subscribe { id, .. } | ClientFrame::Unsubscribe { id, .. } | ClientFrame::Ping { id } => Some(*id),
+        }
+    }
+}
+
 /// `connect`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Connect {

@@ -11,7 +11,8 @@ use uuid::Uuid;
 pub struct MessageId(Uuid);
 
 impl MessageId {
-    /// An id for a message made at `unix_ms`, made unique by 74 of the 80 random bits.
+    /// An id for a message made at `unix_ms`, made unique by 74 of the 80 random bits. Of `unix_ms` the low 48 bits count: enough until the
+    /// year 10889.
     pub fn new(unix_ms: u64, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
     }

@@ -15,6 +15,7 @@ mod decode;
 pub mod encode;
 mod json;
 mod msgpack;
+mod scan;
 mod transcode;
 
 pub use code::{CloseCode, ErrorCode, Retry};
@@ -53,5 +54,19 @@ impl Format {
     /// The first subprotocol in a `Sec-WebSocket-Protocol` list that this crate speaks.
     pub fn negotiate(offered: &str) -> Option<Format> {
         offered.split(',').find_map(|name| Format::ALL.into_iter().find(|format| format.subprotocol() == name.trim()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_s_first_choice_that_is_spoken_here_counts() {
+        assert_eq!(Format::negotiate("hubbub.v1.json, hubbub.v1.msgpack"), Some(Format::Json));
+        assert_eq!(Format::negotiate("graphql-ws,hubbub.v1.msgpack"), Some(Format::Msgpack));
+        for offered in ["", "hubbub.v1", "HUBBUB.V1.JSON", "hubbub.v1.json2", "hubbub.v2.json"] {
+            assert_eq!(Format::negotiate(offered), None, "{offered}");
+        }
     }
 }

@@ -2,10 +2,17 @@
 
 /// Containers inside containers in one frame, payload included.
 pub const MAX_DEPTH: usize = 32;
+/// Containers inside containers in a payload, binary data included (in JSON it is an object). Four less than [`MAX_DEPTH`],
+/// because the deepest place of a payload is in `history`'s reply: the frame, its result, the entries, the entry.
+pub const MAX_PAYLOAD_DEPTH: usize = MAX_DEPTH - 4;
+/// The largest integer of a frame outside its payload: what a double holds exactly, and a signed 64-bit column too.
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// Bytes of one client frame, and of one client message, encoded.
 pub const MAX_FRAME: usize = 1 << 20;
-/// Frames in one WebSocket message.
+/// Frames in one message from a client.
 pub const MAX_FRAMES: usize = 256;
+/// Channels in one `subscribe` or `unsubscribe`: each is answered by itself, so a small frame must not ask for a huge answer.
+pub const MAX_CHANNELS: usize = 512;
 /// Bytes of a payload (in MessagePack), unless configured.
 pub const DEFAULT_PAYLOAD: usize = 64 << 10;
 /// The largest payload that can be configured.

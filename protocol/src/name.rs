@@ -23,6 +23,9 @@ pub enum NameError {
     /// Not in Unicode's normalization form C, so that two spellings of one name would differ.
     #[error("a channel name is in Unicode's normalization form C")]
     Normalization,
+    /// `.` or `..`: a URL cannot carry it as a path segment, percent-encoded or not (WHATWG URL, 4.4).
+    #[error("a channel name is neither `.` nor `..`")]
+    Dots,
 }
 
 /// A channel's name, `room:42`: its identity. 1 to 128 bytes of NFC text; letters, digits and marks of any script
@@ -38,6 +41,9 @@ impl ChannelName {
         }
         if text.starts_with(':') {
             return Err(NameError::Namespace);
+        }
+        if matches!(text, "." | "..") {
+            return Err(NameError::Dots);
         }
         if !text.chars().all(allowed) {
             return Err(NameError::Character);
@@ -161,6 +167,9 @@ mod tests {
         assert_eq!(ChannelName::parse(&"x".repeat(129)), Err(NameError::Length));
         assert!(ChannelName::parse(&"x".repeat(128)).is_ok());
         assert_eq!(ChannelName::parse(":x"), Err(NameError::Namespace));
+        assert_eq!(ChannelName::parse("."), Err(NameError::Dots));
+        assert_eq!(ChannelName::parse(".."), Err(NameError::Dots));
+        assert!(ChannelName::parse("...").is_ok());
         assert_eq!(ChannelName::parse("cafe\u{301}:1"), Err(NameError::Normalization));
         assert!(ChannelName::parse("caf\u{e9}:1").is_ok());
         for bad in ["room 1", "room/1", "a*", "a\n", "a\u{200b}", "a>b", "😀"] {

@@ -1,6 +1,6 @@
 //! Payloads between the two formats: PROTOCOL.md section 5 has the rules.
 
-use std::{borrow::Cow, fmt};
+use std::{fmt, io};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use rmp::Marker;
@@ -11,7 +11,8 @@ use serde::{
 use thiserror::Error;
 
 use crate::{
-    limits::MAX_DEPTH,
+    json::Text,
+    limits::MAX_PAYLOAD_DEPTH,
     msgpack::{infallible, write_str},
 };
 
@@ -21,44 +22,113 @@ const BIN: &str = "$bin";
 /// Why a payload cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PayloadError {
-    /// Not exactly one value.
-    #[error("the payload is not one whole value")]
+    /// Not exactly one value, or in JSON a number beyond a double's range or half a surrogate pair.
     Malformed,
     /// Longer than the bound.
-    #[error("the payload is longer than this server takes")]
     TooLarge,
-    /// Nested deeper than [`MAX_DEPTH`].
-    #[error("the payload is nested deeper than 32")]
+    /// Nested deeper than [`MAX_PAYLOAD_DEPTH`].
     TooDeep,
     /// A MessagePack extension type.
-    #[error("the payload holds a MessagePack extension; send binary data instead")]
     Extension,
     /// A map key that is neither string nor integer.
-    #[error("a map in the payload has a key that is neither a string nor an integer")]
     MapKey,
     /// A string that is not UTF-8.
-    #[error("a string in the payload is not UTF-8; send binary data instead")]
     Text,
 }
 
+impl PayloadError {
+    /// For people: what is wrong.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            PayloadError::Malformed => "the payload is not one whole, valid value",
+            PayloadError::TooLarge => "the payload is longer than this server takes",
+            PayloadError::TooDeep => "the payload is nested deeper than 28",
+            PayloadError::Extension => "the payload holds a MessagePack extension; send binary data instead",
+            PayloadError::MapKey => "a map in the payload has a key that is neither a string nor an integer",
+            PayloadError::Text => "a string in the payload is not UTF-8; send binary data instead",
+        }
+    }
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail())
+    }
+}
+
 /// A JSON value as MessagePack.
+///
+/// # Errors
+/// [`PayloadError::TooDeep`], else [`PayloadError::Malformed`].
 pub fn msgpack_payload(json: &str) -> Result<Vec<u8>, PayloadError> {
-    let mut out = Vec::with_capacity(json.len());
+    bounded_msgpack_payload(json, usize::MAX)
+}
+
+/// [`msgpack_payload`] of at most `max` bytes, which also bounds what is written on the way.
+pub(crate) fn bounded_msgpack_payload(json: &str, max: usize) -> Result<Vec<u8>, PayloadError> {
+    // Binary is text, a third longer, until its map is whole.
+    let room = max.saturating_add(max / 3 + 16);
+    let mut out = Vec::with_capacity(json.len().min(room));
+    let mut fault = PayloadError::Malformed;
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    ToMsgpack { out: &mut out, depth: 0 }.deserialize(&mut deserializer).map_err(|_| PayloadError::Malformed)?;
-    deserializer.end().map_err(|_| PayloadError::Malformed)?;
-    Ok(out)
+    let value = ToMsgpack { out: &mut out, room, fault: &mut fault, depth: 0 }.deserialize(&mut deserializer);
+    value.and_then(|()| deserializer.end()).map_err(|_| fault)?;
+    if out.len() > max { Err(PayloadError::TooLarge) } else { Ok(out) }
 }
 
 struct ToMsgpack<'o> {
     out: &'o mut Vec<u8>,
+    /// Nothing more is written once `out` is longer.
+    room: usize,
+    /// What an error means.
+    fault: &'o mut PayloadError,
     depth: usize,
+}
+
+impl ToMsgpack<'_> {
+    /// The writer of a value inside the container that is being written.
+    fn inside(&mut self) -> ToMsgpack<'_> {
+        ToMsgpack { out: self.out, room: self.room, fault: self.fault, depth: self.depth + 1 }
+    }
+
+    fn refuse<E: serde::de::Error>(&mut self, fault: PayloadError) -> E {
+        *self.fault = fault;
+        E::custom(fault)
+    }
+
+    /// Starts a container with room for a short head; returns where.
+    fn open<E: serde::de::Error>(&mut self) -> Result<usize, E> {
+        if self.depth == MAX_PAYLOAD_DEPTH {
+            return Err(self.refuse(PayloadError::TooDeep));
+        }
+        self.out.push(0);
+        Ok(self.out.len() - 1)
+    }
+
+    /// MessagePack wants the count before the items, JSON tells it after them: only a long container has to move.
+    fn close(self, start: usize, count: u32, short: u8, long: [u8; 2]) {
+        let [two, four] = long;
+        match (u8::try_from(count), u16::try_from(count)) {
+            (Ok(count), _) if count < 16 => self.out[start] = short | count,
+            (_, Ok(count)) => {
+                self.out[start] = two;
+                self.out.splice(start + 1..start + 1, count.to_be_bytes());
+            }
+            _ => {
+                self.out[start] = four;
+                self.out.splice(start + 1..start + 1, count.to_be_bytes());
+            }
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for ToMsgpack<'_> {
     type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<(), D::Error> {
+        if self.out.len() > self.room {
+            return Err(self.refuse(PayloadError::TooLarge));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -100,27 +170,25 @@ impl<'de> Visitor<'de> for ToMsgpack<'_> {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let depth = deeper(self.depth)?;
-        let start = self.out.len();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let start = self.open()?;
         let mut count = 0;
-        while seq.next_element_seed(ToMsgpack { out: self.out, depth })?.is_some() {
+        while seq.next_element_seed(self.inside())?.is_some() {
             count += 1;
         }
-        put_length(self.out, start, |head| infallible(rmp::encode::write_array_len(head, count)));
+        self.close(start, count, 0x90, [0xdc, 0xdd]);
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let depth = deeper(self.depth)?;
-        let start = self.out.len();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let start = self.open()?;
         let mut count = 0;
         let mut marked = None;
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            write_str(self.out, &name);
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            write_str(self.out, &name.0);
             let value = self.out.len();
-            map.next_value_seed(ToMsgpack { out: self.out, depth })?;
-            marked = (count == 0 && name == BIN).then_some(value);
+            map.next_value_seed(self.inside())?;
+            marked = (count == 0 && name.0 == BIN).then_some(value);
             count += 1;
         }
         if let Some(binary) = marked.and_then(|value| unmark(&self.out[value..])) {
@@ -128,20 +196,9 @@ impl<'de> Visitor<'de> for ToMsgpack<'_> {
             infallible(rmp::encode::write_bin(self.out, &binary));
             return Ok(());
         }
-        put_length(self.out, start, |head| infallible(rmp::encode::write_map_len(head, count)));
+        self.close(start, count, 0x80, [0xde, 0xdf]);
         Ok(())
     }
-}
-
-fn deeper<E: serde::de::Error>(depth: usize) -> Result<usize, E> {
-    if depth == MAX_DEPTH { Err(E::custom("nested deeper than 32")) } else { Ok(depth + 1) }
-}
-
-/// MessagePack wants the length before the items, JSON tells it after them.
-fn put_length<T>(out: &mut Vec<u8>, start: usize, write: impl Fn(&mut Vec<u8>) -> T) {
-    let mut head = Vec::with_capacity(5);
-    write(&mut head);
-    out.splice(start..start, head);
 }
 
 /// The bytes of a `$bin` string, if it is base64.
@@ -156,27 +213,38 @@ fn unmark(value: &[u8]) -> Option<Vec<u8>> {
 /// [`PayloadError`] if [`crate::check_payload`] would refuse it.
 pub fn json_payload(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
     let mut out = Vec::with_capacity(payload.len() * 2);
+    append_json(payload, &mut out)?;
+    Ok(out)
+}
+
+/// [`json_payload`] at the end of `out`, which is left as it was after an error.
+pub(crate) fn append_json(payload: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    let start = out.len();
     let mut rest = payload;
-    to_json(&mut rest, &mut out, 0)?;
-    if rest.is_empty() { Ok(out) } else { Err(PayloadError::Malformed) }
+    let written = to_json(&mut rest, out, 0);
+    let whole = if rest.is_empty() { Ok(()) } else { Err(PayloadError::Malformed) };
+    written.and(whole).inspect_err(|_| out.truncate(start))
 }
 
 fn to_json(rest: &mut &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), PayloadError> {
     use Marker::*;
-    if depth > MAX_DEPTH {
+    let marker = peek(rest)?;
+    if depth == MAX_PAYLOAD_DEPTH
+        && matches!(marker, Bin8 | Bin16 | Bin32 | FixArray(_) | Array16 | Array32 | FixMap(_) | Map16 | Map32)
+    {
         return Err(PayloadError::TooDeep);
     }
-    let first = *rest.first().ok_or(PayloadError::Malformed)?;
-    match Marker::from_u8(first) {
-        Null => {
+    match marker {
+        Null | True | False => {
             *rest = &rest[1..];
-            out.extend_from_slice(b"null");
+            let text: &[u8] = match marker {
+                True => b"true",
+                False => b"false",
+                _ => b"null",
+            };
+            out.extend_from_slice(text);
         }
-        marker @ (True | False) => {
-            *rest = &rest[1..];
-            out.extend_from_slice(if marker == True { b"true" } else { b"false" });
-        }
-        FixPos(_) | FixNeg(_) | U8 | U16 | U32 | U64 | I8 | I16 | I32 | I64 => write_display(out, read_integer(rest)?),
+        FixPos(_) | FixNeg(_) | U8 | U16 | U32 | U64 | I8 | I16 | I32 | I64 => write_integer(rest, out)?,
         F32 => write_float(out, f64::from(rmp::decode::read_f32(rest).map_err(malformed)?)),
         F64 => write_float(out, rmp::decode::read_f64(rest).map_err(malformed)?),
         FixStr(_) | Str8 | Str16 | Str32 => write_json_str(out, read_text(rest)?),
@@ -185,7 +253,7 @@ fn to_json(rest: &mut &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), Payl
             let (binary, after) = rest.split_at_checked(length).ok_or(PayloadError::Malformed)?;
             *rest = after;
             out.extend_from_slice(b"{\"$bin\":\"");
-            out.extend_from_slice(BASE64.encode(binary).as_bytes());
+            write_base64(out, binary);
             out.extend_from_slice(b"\"}");
         }
         FixArray(_) | Array16 | Array32 => {
@@ -218,13 +286,17 @@ fn to_json(rest: &mut &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), Payl
     Ok(())
 }
 
+fn peek(rest: &[u8]) -> Result<Marker, PayloadError> {
+    rest.first().map(|first| Marker::from_u8(*first)).ok_or(PayloadError::Malformed)
+}
+
 fn write_json_key(rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
     use Marker::*;
-    match rest.first().map(|first| Marker::from_u8(*first)).ok_or(PayloadError::Malformed)? {
+    match peek(rest)? {
         FixStr(_) | Str8 | Str16 | Str32 => write_json_str(out, read_text(rest)?),
         FixPos(_) | FixNeg(_) | U8 | U16 | U32 | U64 | I8 | I16 | I32 | I64 => {
             out.push(b'"');
-            write_display(out, read_integer(rest)?);
+            write_integer(rest, out)?;
             out.push(b'"');
         }
         _ => return Err(PayloadError::MapKey),
@@ -232,8 +304,15 @@ fn write_json_key(rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), PayloadErro
     Ok(())
 }
 
-fn read_integer(rest: &mut &[u8]) -> Result<i128, PayloadError> {
-    rmp::decode::read_int(rest).map_err(|_| PayloadError::Malformed)
+fn write_integer(rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    if peek(rest)? == Marker::U64 {
+        let value = rmp::decode::read_u64(rest).map_err(malformed)?;
+        infallible(serde_json::to_writer(out, &value));
+    } else {
+        let value: i64 = rmp::decode::read_int(rest).map_err(malformed)?;
+        infallible(serde_json::to_writer(out, &value));
+    }
+    Ok(())
 }
 
 fn read_text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, PayloadError> {
@@ -251,11 +330,6 @@ fn malformed<E>(_: E) -> PayloadError {
     PayloadError::Malformed
 }
 
-fn write_display(out: &mut Vec<u8>, value: impl fmt::Display) {
-    use std::io::Write;
-    infallible(write!(out, "{value}"));
-}
-
 /// JSON has no NaN and no infinity: null, as `JSON.stringify` does.
 fn write_float(out: &mut Vec<u8>, value: f64) {
     infallible(serde_json::to_writer(out, &value));
@@ -263,6 +337,12 @@ fn write_float(out: &mut Vec<u8>, value: f64) {
 
 fn write_json_str(out: &mut Vec<u8>, text: &str) {
     infallible(serde_json::to_writer(out, text));
+}
+
+fn write_base64(out: &mut Vec<u8>, binary: &[u8]) {
+    let mut encoder = base64::write::EncoderWriter::new(out, &BASE64);
+    infallible::<_, io::Error>(io::Write::write_all(&mut encoder, binary));
+    infallible(encoder.finish());
 }
 
 #[cfg(test)]
@@ -308,12 +388,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_counts_what_comes_out() {
+        let binary = |bytes: usize| format!(r#"{{"$bin":"{}"}}"#, BASE64.encode(vec![0; bytes]));
+        for (json, length) in [("[1,2,3]".to_owned(), 4), (binary(0), 2), (binary(200), 202), (binary(3_000), 3_003), ("  1".to_owned(), 1)] {
+            assert_eq!(bounded_msgpack_payload(&json, length).map(|payload| payload.len()), Ok(length), "{json}");
+            assert_eq!(bounded_msgpack_payload(&json, length - 1), Err(PayloadError::TooLarge), "{json}");
+        }
+    }
+
+    #[test]
     fn depth_is_bounded_both_ways() {
         let json = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(msgpack_payload(&json(MAX_DEPTH)).is_ok());
-        assert!(msgpack_payload(&json(MAX_DEPTH + 1)).is_err());
+        assert!(msgpack_payload(&json(MAX_PAYLOAD_DEPTH)).is_ok());
+        assert_eq!(msgpack_payload(&json(MAX_PAYLOAD_DEPTH + 1)), Err(PayloadError::TooDeep));
         let nested = |depth: usize| [vec![0x91; depth], vec![0xc0]].concat();
-        assert!(json_payload(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(json_payload(&nested(MAX_DEPTH + 1)), Err(PayloadError::TooDeep));
+        assert!(json_payload(&nested(MAX_PAYLOAD_DEPTH)).is_ok());
+        assert_eq!(json_payload(&nested(MAX_PAYLOAD_DEPTH + 1)), Err(PayloadError::TooDeep));
     }
 }

@@ -1,1 +1,17 @@
-//! x
+//! Hubbub: a real-time, WebSocket-first server. ARCHITECTURE.md is the map.
+
+pub mod app;
+pub mod auth;
+pub mod broker;
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod hub;
+pub mod rest;
+pub mod session;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;
+pub mod transport;
+pub mod world;

@@ -1,0 +1,65 @@
+//! From nothing to a connection that has been let in: token, socket, `connect`.
+
+use std::time::Duration;
+
+use hubbub_protocol::{
+    ClientFrame, ErrorCode, ServerFrame, ServerFrames,
+    frame::{Connect, Connected, ErrorBody, RequestId},
+    limits::MAX_FRAME,
+};
+use tokio::time::timeout;
+
+use super::{
+    Lost,
+    socket::{Heard, Socket},
+};
+use crate::{Error, ProtocolError, TransportError, batch::Batch, builder::Settings};
+
+/// How long the whole of it may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects, and waits for the answer to `connect`, which is request `id`.
+pub(super) async fn open(settings: &Settings, id: RequestId) -> Result<(Socket, Connected), Lost> {
+    match timeout(CONNECT_TIMEOUT, attempt(settings, id)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::from(TransportError::ConnectTimeout).into()),
+    }
+}
+
+async fn attempt(settings: &Settings, id: RequestId) -> Result<(Socket, Connected), Lost> {
+    let url = settings.url.as_ref().map_err(|error| Lost::never(Error::InvalidUrl(error.clone())))?;
+    let token = settings.tokens.current().await?;
+    let mut socket = Socket::open(url, settings.format).await?;
+    let mut batch = Batch::new(settings.format, MAX_FRAME as u64);
+    let connect = ClientFrame::Connect(Connect { id, token, client: settings.name.clone() });
+    batch.push(&connect).map_err(|_| Lost::refused(ErrorBody::new(ErrorCode::Unauthorized, "the token does not fit a frame")))?;
+    socket.write(batch.finish().unwrap_or_default()).await?;
+    loop {
+        match socket.next().await? {
+            Heard::Message(message) => {
+                for frame in ServerFrames::new(settings.format, &message) {
+                    match frame.map_err(ProtocolError::Frame).map_err(Error::from)? {
+                        ServerFrame::Reply { id: answered, result } if answered == id => {
+                            let connected = result.read::<Connected>().ok_or(Error::from(ProtocolError::Result))?;
+                            return Ok((socket, connected));
+                        }
+                        ServerFrame::Error { id: answered, error } if answered.is_none_or(|answered| answered == id) => {
+                            socket.close(None).await;
+                            return Err(Lost::refused(error));
+                        }
+                        ServerFrame::Disconnect(disconnect) => {
+                            socket.close(None).await;
+                            return Err(Lost::disconnected(disconnect));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Heard::Close { code, reason } => {
+                socket.close(None).await;
+                return Err(Lost::closed(code, reason));
+            }
+            Heard::Life | Heard::Written => {}
+        }
+    }
+}

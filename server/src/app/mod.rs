@@ -1,0 +1,275 @@
+//! The composition root: the one owner of handles and tasks, built once and shut down once.
+
+mod secret;
+
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{KeyError, Rules, Verifier},
+    broker::Broker,
+    channel::{self, Channels},
+    config::{BrokerKind, Config, StoreUrl},
+    hub::Hub,
+    rest::{self, Api, Health},
+    session::Backend,
+    store::{Db, Lease, LeaseError, Mark, MigrateError, StoreError},
+    tasks::Tasks,
+    telemetry::Metrics,
+    transport::{Connections, websocket::Endpoint},
+    world::World,
+};
+
+pub use secret::{SecretError, signing_secret};
+
+/// Between two renewals of the lease.
+const RENEW: Duration = Duration::from_secs(3);
+/// Between two notes of how far the store has come.
+const NOTE: Duration = Duration::from_secs(1);
+/// Between two foldings of the metrics.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Between two looks at a lease that another instance holds.
+const LOOK: Duration = Duration::from_millis(200);
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4_096;
+
+/// The instance could not start.
+#[derive(Debug, Error)]
+#[allow(missing_docs)] // The messages say it.
+pub enum StartError {
+    #[error("the store could not be opened: {0}")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("the keys for tokens cannot be used: {0}")]
+    Keys(#[from] KeyError),
+    #[error("{0} cannot be listened on: {1}")]
+    Listen(SocketAddr, std::io::Error),
+}
+
+/// What to do when another instance holds the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeOver {
+    /// Refuse to start.
+    Refuse,
+    /// Wait until it has stopped.
+    Wait,
+}
+
+/// A running instance.
+#[derive(Debug)]
+pub struct App {
+    address: SocketAddr,
+    config: Arc<Config>,
+    db: Db,
+    lease: Arc<Lease>,
+    mark: Arc<Mark>,
+    health: Arc<Health>,
+    connections: Arc<Connections>,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+    handle: Handle<SocketAddr>,
+    tasks: Tasks,
+    world: World,
+}
+
+impl App {
+    /// Opens the store, takes the lease, migrates, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`], with what to do.
+    pub async fn start(config: Config, world: World, take_over: TakeOver) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let tasks = Tasks::default();
+        let metrics = Arc::new(Metrics::new());
+        let verifier = Arc::new(verifier(&config, &world)?);
+        let db = Db::open(&config.store).await?;
+        let (lease, mark) = own(&db, &config, &world, take_over).await?;
+        let broker = match config.broker.kind {
+            BrokerKind::Local => Broker::Local,
+        };
+        let hub = Arc::new(Hub::new(world.chance.seed()));
+        let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+        let parts = channel::Parts {
+            config: config.clone(),
+            db: db.clone(),
+            hub: hub.clone(),
+            broker: broker.clone(),
+            metrics: metrics.clone(),
+            world: world.clone(),
+            lanes,
+        };
+        let channels = Channels::start(parts, &tasks);
+        let backend = Arc::new(Backend { config: config.clone(), channels, verifier, metrics: metrics.clone(), world: world.clone() });
+        let connections = Connections::new(config.clone(), metrics.clone(), world.clone());
+        let health = Arc::new(Health::new(db.clone(), broker));
+        let draining = CancellationToken::new();
+        let endpoint = Endpoint {
+            backend: backend.clone(),
+            connections: connections.clone(),
+            admission: Arc::new(Semaphore::new(config.session.unauthenticated)),
+            tasks: tasks.clone(),
+            draining: draining.clone(),
+        };
+        let listener = listen(config.http.listen).map_err(|error| StartError::Listen(config.http.listen, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(config.http.listen, error))?;
+        let handle = serve(listener, &config, rest::router(Api { backend, endpoint, health: health.clone() }), &tasks)
+            .map_err(|error| StartError::Listen(address, error))?;
+        let app = Self { address, config, db, lease, mark, health, connections, metrics, draining, handle, tasks, world };
+        app.keep_house(hub);
+        tracing::info!(%address, store = app.db.kind(), epoch = app.mark.epoch, "hubbub is ready");
+        Ok(app)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What recurs.
+    fn keep_house(&self, hub: Arc<Hub>) {
+        self.tasks.spawn_until_stop(self.connections.clone().sweep());
+        let (lease, db, clock) = (self.lease.clone(), self.db.clone(), self.world.clock.clone());
+        self.every(RENEW, "the lease could not be renewed", move || {
+            let (lease, db, clock) = (lease.clone(), db.clone(), clock.clone());
+            async move { lease.renew(&db, &clock).await }
+        });
+        let (mark, db) = (self.mark.clone(), self.db.clone());
+        self.every(NOTE, "the mark beside the database could not be written", move || {
+            let (mark, db) = (mark.clone(), db.clone());
+            async move { mark.note(&db).await }
+        });
+        let metrics = self.metrics.clone();
+        self.every(UPKEEP, "metrics", move || {
+            metrics.upkeep();
+            metrics.feeds.set(hub.channels() as f64);
+            async { Ok(()) }
+        });
+    }
+
+    fn every<F>(&self, pause: Duration, trouble: &'static str, act: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), StoreError>> + Send,
+    {
+        self.tasks.spawn_until_stop(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                if let Err(error) = act().await {
+                    tracing::warn!(%error, "{trouble}");
+                }
+            }
+        });
+    }
+
+    /// Drains: not ready, no new connections, goodbye to everybody, what is accepted is stored and answered. Takes no longer than the
+    /// configured window.
+    pub async fn shut_down(self) {
+        let window = self.config.drain.window;
+        tracing::info!(connections = self.connections.len(), "shutting down");
+        self.health.drain();
+        self.draining.cancel();
+        self.handle.graceful_shutdown(Some(window));
+        let farewell = async {
+            self.connections.drain(self.config.drain.notice).await;
+            while !self.connections.is_empty() || self.handle.connection_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(window, farewell).await.is_err() {
+            tracing::warn!(connections = self.connections.len(), "some connections did not end in time; they are cut");
+            self.connections.abort();
+        }
+        self.handle.shutdown();
+        self.tasks.stop().await;
+        let noted = self.mark.note(&self.db).await;
+        if let Err(error) = noted.and(self.lease.release(&self.db, &self.world.clock).await) {
+            tracing::warn!(%error, "the store could not be left in order");
+        }
+        self.db.close().await;
+        tracing::info!("hubbub has stopped");
+    }
+}
+
+/// Takes the lease, brings the schema up to date, and compares the store with what stands beside it.
+async fn own(db: &Db, config: &Config, world: &World, take_over: TakeOver) -> Result<(Arc<Lease>, Arc<Mark>), StartError> {
+    let holder = format!("process {} on {}, listening on {}", std::process::id(), hostname(), config.http.listen);
+    let mut waits = false;
+    let lease = loop {
+        match Lease::take(db, holder.clone()).await {
+            Ok(lease) => break lease,
+            Err(LeaseError::Held(other)) if take_over == TakeOver::Wait => {
+                if !std::mem::replace(&mut waits, true) {
+                    tracing::info!(holder = other, "waiting for the instance that uses this database to stop");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    db.migrate().await?;
+    lease.renew(db, &world.clock).await?;
+    let mark = Mark::open(db, world.id().to_string()).await?;
+    if mark.raised {
+        tracing::warn!(epoch = mark.epoch, "the database may have gone back in time: the epoch was raised, and subscribers will be told");
+    }
+    Ok((Arc::new(lease), Arc::new(mark)))
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/etc/hostname").map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
+}
+
+fn verifier(config: &Config, world: &World) -> Result<Verifier, StartError> {
+    let auth = &config.auth;
+    let secret = match (&auth.secret, &auth.jwks) {
+        (Some(secret), _) => Some(secret.clone()),
+        (None, Some(_)) => None,
+        (None, None) => {
+            let StoreUrl::Sqlite(database) = &config.store.url;
+            Some(signing_secret(database, &world.chance)?)
+        }
+    };
+    let rules = Rules { audience: auth.audience.clone(), issuer: auth.issuer.clone(), leeway_ms: auth.leeway.as_millis() as u64 };
+    Ok(Verifier::new(secret.as_ref().map(|secret| secret.expose()), auth.jwks.as_deref(), rules)?)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn serve(listener: TcpListener, config: &Config, router: axum::Router, tasks: &Tasks) -> std::io::Result<Handle<SocketAddr>> {
+    let handle = Handle::new();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(config.http.header_timeout);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(config.http.header_timeout);
+    tasks.spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            tracing::error!(%error, "the listener failed");
+        }
+    });
+    Ok(handle)
+}

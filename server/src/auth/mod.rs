@@ -1,0 +1,38 @@
+//! Who is there and what they may do: tokens in, identities and grants out.
+//!
+//! Pure: no I/O, no clock. The caller passes the time and the keys in. Sessions and HTTP extractors ask a [`Verifier`] for an
+//! [`Identity`], and its [`Grants`] before each use of a channel. Nothing here keeps or prints a token.
+
+mod grants;
+mod keys;
+mod mint;
+mod pattern;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::Arc;
+
+pub use grants::{Action, Grant, Grants, GrantsError, MAX_GRANTS, MAX_PATTERNS};
+pub use keys::{KeyError, MIN_SECRET};
+pub use mint::{Claims, MintError, mint};
+pub use token::{Rules, TokenError, Verifier};
+
+/// Bytes of a user's name in UTF-8, at most.
+pub const MAX_USER: usize = 128;
+
+/// Who a verified token stands for, until when, and what it allows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The token's `sub`: 1 to [`MAX_USER`] bytes without control characters.
+    pub user: Arc<str>,
+    /// From when on the token is no longer accepted, in Unix milliseconds: its `exp` and the leeway. Below 2⁵³.
+    pub expires_at: u64,
+    /// What it allows.
+    pub grants: Grants,
+}
+
+/// Whether `user` can be a user's name.
+fn is_user(user: &str) -> bool {
+    (1..=MAX_USER).contains(&user.len()) && !user.contains(char::is_control)
+}

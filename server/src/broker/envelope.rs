@@ -1,0 +1,134 @@
+//! Entries between instances: one version byte, then MessagePack. Release N and N + 1 read each other: fields are added as
+//! optional ones, and a reader refuses a version that it does not know instead of guessing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubbub_protocol::{ChannelName, Entry, Key, Kind, MessageId, Place};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::subject::VERSION;
+
+/// Bytes that are not an envelope of this release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum EnvelopeError {
+    /// Written by a release that this one cannot read.
+    #[error("an envelope of version {0}; this release reads version {VERSION}")]
+    Version(u8),
+    /// Truncated or malformed.
+    #[error("the envelope is malformed")]
+    Malformed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    channel: ChannelName,
+    #[serde(default)]
+    place: Option<(u64, u64, u64)>,
+    kind: &'a str,
+    #[serde(default)]
+    message_id: Option<MessageId>,
+    publisher: &'a str,
+    #[serde(default)]
+    key: Option<Key>,
+    time: u64,
+    #[serde(with = "raw")]
+    payload: &'a [u8],
+}
+
+mod raw {
+    pub(super) fn serialize<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'de [u8], D::Error> {
+        serde::Deserialize::deserialize(deserializer)
+    }
+}
+
+/// `entries` as one envelope.
+pub fn encode(entries: &[Arc<Entry>]) -> Vec<u8> {
+    let wires: Vec<Wire> = entries
+        .iter()
+        .map(|entry| Wire {
+            channel: entry.channel.clone(),
+            place: entry.place.map(|place| (place.epoch, place.seq, place.ordinal)),
+            kind: entry.kind.as_str(),
+            message_id: entry.message_id,
+            publisher: &entry.publisher,
+            key: entry.key.clone(),
+            time: entry.time,
+            payload: &entry.payload,
+        })
+        .collect();
+    let mut out = vec![VERSION];
+    wires.serialize(&mut rmp_serde::Serializer::new(&mut out).with_struct_map()).expect("writing to a Vec cannot fail");
+    out
+}
+
+/// The entries of an envelope.
+///
+/// # Errors
+/// [`EnvelopeError`]: drop the envelope and count it; its entries are found in the store.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, EnvelopeError> {
+    let (version, body) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
+    if *version != VERSION {
+        return Err(EnvelopeError::Version(*version));
+    }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
+    deserializer.set_max_depth(8);
+    let wires = Vec::<Wire>::deserialize(&mut deserializer).map_err(|_| EnvelopeError::Malformed)?;
+    wires
+        .into_iter()
+        .map(|wire| {
+            hubbub_protocol::check_payload(wire.payload).map_err(|_| EnvelopeError::Malformed)?;
+            Ok(Entry {
+                channel: wire.channel,
+                place: wire.place.map(|(epoch, seq, ordinal)| Place { epoch, seq, ordinal }),
+                kind: Kind::parse(wire.kind),
+                message_id: wire.message_id,
+                publisher: wire.publisher.into(),
+                key: wire.key,
+                time: wire.time,
+                payload: Bytes::copy_from_slice(wire.payload),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seq: Option<u64>) -> Arc<Entry> {
+        Arc::new(Entry {
+            channel: ChannelName::parse("room:1").unwrap(),
+            place: seq.map(|seq| Place { epoch: 1, seq, ordinal: seq }),
+            kind: Kind::Message,
+            message_id: Some(MessageId::new(1, [3; 10])),
+            publisher: "alice".into(),
+            key: Key::parse("k").ok(),
+            time: 7,
+            payload: Bytes::from_static(&[0xa2, b'h', b'i']),
+        })
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let entries = [entry(Some(1)), entry(None)];
+        let decoded = decode(&encode(&entries)).unwrap();
+        assert_eq!(decoded, entries.map(|entry| (*entry).clone()));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_read() {
+        let mut bytes = encode(&[entry(Some(1))]);
+        assert_eq!(decode(&[]), Err(EnvelopeError::Malformed));
+        for cut in 1..bytes.len() {
+            assert_eq!(decode(&bytes[..cut]), Err(EnvelopeError::Malformed));
+        }
+        bytes[0] = 2;
+        assert_eq!(decode(&bytes), Err(EnvelopeError::Version(2)));
+    }
+}

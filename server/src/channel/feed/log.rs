@@ -1,0 +1,205 @@
+//! A feed's memory of its channel: the position, and the recent entries up to it. Pure.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use hubbub_protocol::Cursor;
+
+use super::{Bounds, Keep, Resume};
+use crate::hub::Delivery;
+
+/// The recent end of a channel's log: `floor`, then the entries `floor.seq + 1 ..= position.seq` without holes.
+#[derive(Debug)]
+pub(super) struct Log {
+    floor: Cursor,
+    position: Cursor,
+    recent: VecDeque<Arc<Delivery>>,
+    bytes: usize,
+    keep: Keep,
+}
+
+/// How an entry fits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It is the next one, and is part of the log now.
+    Next,
+    /// It is in the log already.
+    Old,
+    /// Others come before it.
+    Early,
+}
+
+impl Log {
+    /// A log whose head is `position`; `recent` are the entries up to it.
+    pub(super) fn new(position: Cursor, recent: Vec<Arc<Delivery>>, keep: Keep) -> Self {
+        let mut log = Self { floor: position, position, recent: VecDeque::new(), bytes: 0, keep };
+        // Only what ends exactly at the position, and has no holes.
+        let whole =
+            recent.last().is_none_or(|last| last.seq() == position.seq) && recent.windows(2).all(|pair| pair[0].seq() + 1 == pair[1].seq());
+        if whole && let Some(first) = recent.first() {
+            // The epoch before the first is not known: it is not a place from which to resume.
+            log.floor = Cursor { epoch: if first.seq() == 1 { 0 } else { u64::MAX }, seq: first.seq() - 1 };
+            log.bytes = recent.iter().map(|delivery| delivery.weight()).sum();
+            log.recent = recent.into();
+        }
+        log
+    }
+
+    pub(super) fn position(&self) -> Cursor {
+        self.position
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes `delivery` if it is the next.
+    pub(super) fn accept(&mut self, delivery: &Arc<Delivery>) -> Fit {
+        let Some(cursor) = delivery.entry.cursor() else { return Fit::Old };
+        if cursor.seq <= self.position.seq {
+            return Fit::Old;
+        }
+        if cursor.seq > self.position.seq + 1 {
+            return Fit::Early;
+        }
+        self.position = cursor;
+        self.bytes += delivery.weight();
+        self.recent.push_back(delivery.clone());
+        Fit::Next
+    }
+
+    /// Begins anew with `delivery`, whose elders are nowhere to be had.
+    pub(super) fn jump(&mut self, delivery: &Arc<Delivery>) {
+        if let Some(cursor) = delivery.entry.cursor() {
+            let before = Cursor { epoch: u64::MAX, seq: cursor.seq - 1 };
+            *self = Self { floor: before, position: before, recent: VecDeque::new(), bytes: 0, keep: self.keep };
+            self.accept(delivery);
+        }
+    }
+
+    /// Forgets the oldest beyond the bounds; `spare` is how much of the common memory is left, in bytes, and may be negative.
+    pub(super) fn trim(&mut self, bounds: &Bounds, spare: isize) {
+        let mut over = -spare;
+        let entries = bounds.entries.min(self.keep.entries);
+        while let Some(oldest) = self.recent.front()
+            && (self.recent.len() > entries || self.bytes > bounds.bytes || over > 0)
+        {
+            let weight = oldest.weight();
+            self.floor = oldest.entry.cursor().unwrap_or(self.floor);
+            self.bytes -= weight;
+            over -= weight as isize;
+            self.recent.pop_front();
+        }
+    }
+
+    /// Whether a subscriber at `since` can be served from here. `oldest` is the time of the oldest entry that the history still shows.
+    pub(super) fn judge(&self, since: Option<Cursor>, oldest: u64) -> Resume {
+        let Some(since) = since else { return Resume::Fresh };
+        if since.seq > self.position.seq || since.seq < self.floor.seq {
+            return Resume::AskStore;
+        }
+        let at = (since.seq - self.floor.seq) as usize;
+        let epoch = if since.seq == self.position.seq {
+            self.position.epoch
+        } else if at == 0 {
+            self.floor.epoch
+        } else {
+            self.recent[at - 1].entry.place.map_or(0, |place| place.epoch)
+        };
+        let expired = self.recent.get(at).is_some_and(|next| next.entry.time < oldest);
+        match epoch {
+            _ if expired || epoch == u64::MAX => Resume::AskStore,
+            _ if since.seq == 0 || epoch == since.epoch => Resume::Whole,
+            _ => Resume::OtherEpoch,
+        }
+    }
+
+    /// The entries after `seq`, oldest first; `None` if some of them are not here.
+    pub(super) fn after(&self, seq: u64) -> Option<impl DoubleEndedIterator<Item = &Arc<Delivery>>> {
+        (self.floor.seq..=self.position.seq).contains(&seq).then(|| self.recent.range((seq - self.floor.seq) as usize..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use hubbub_protocol::{ChannelName, Entry, Kind, Place};
+
+    use super::*;
+
+    const KEEP: Keep = Keep { entries: 1_000, age: Duration::from_secs(60) };
+
+    fn delivery(epoch: u64, seq: u64) -> Arc<Delivery> {
+        Delivery::new(Arc::new(Entry {
+            channel: ChannelName::parse("room:1").unwrap(),
+            place: Some(Place { epoch, seq, ordinal: seq }),
+            kind: Kind::Message,
+            message_id: None,
+            publisher: "alice".into(),
+            key: None,
+            time: 100,
+            payload: Bytes::from_static(&[0xc0]),
+        }))
+    }
+
+    fn at(epoch: u64, seq: u64) -> Cursor {
+        Cursor { epoch, seq }
+    }
+
+    #[test]
+    fn takes_entries_in_order_only() {
+        let mut log = Log::new(at(1, 5), vec![], KEEP);
+        assert_eq!(log.accept(&delivery(1, 5)), Fit::Old);
+        assert_eq!(log.accept(&delivery(1, 7)), Fit::Early);
+        assert_eq!(log.accept(&delivery(1, 6)), Fit::Next);
+        assert_eq!(log.accept(&delivery(2, 7)), Fit::Next);
+        assert_eq!(log.position(), at(2, 7));
+        assert_eq!(log.after(5).unwrap().count(), 2);
+        assert!(log.after(4).is_none());
+        assert!(log.after(8).is_none());
+    }
+
+    #[test]
+    fn judges_cursors_by_the_epoch_of_their_entry() {
+        let mut log = Log::new(at(1, 5), vec![], KEEP);
+        log.accept(&delivery(1, 6));
+        log.accept(&delivery(2, 7));
+        assert_eq!(log.judge(None, 0), Resume::Fresh);
+        assert_eq!(log.judge(Some(at(1, 5)), 0), Resume::Whole);
+        assert_eq!(log.judge(Some(at(1, 6)), 0), Resume::Whole);
+        assert_eq!(log.judge(Some(at(2, 7)), 0), Resume::Whole);
+        assert_eq!(log.judge(Some(at(1, 7)), 0), Resume::OtherEpoch);
+        assert_eq!(log.judge(Some(at(2, 6)), 0), Resume::OtherEpoch);
+        assert_eq!(log.judge(Some(at(1, 4)), 0), Resume::AskStore);
+        assert_eq!(log.judge(Some(at(2, 8)), 0), Resume::AskStore);
+        assert_eq!(log.judge(Some(at(1, 5)), 101), Resume::AskStore, "the next entry is too old to be shown");
+    }
+
+    #[test]
+    fn keeps_its_bounds() {
+        let mut log = Log::new(at(1, 0), vec![], KEEP);
+        let bounds = Bounds { entries: 4, bytes: usize::MAX, total_bytes: usize::MAX };
+        for seq in 1..=10 {
+            log.accept(&delivery(1, seq));
+            log.trim(&bounds, 1);
+        }
+        assert_eq!(log.after(6).unwrap().count(), 4);
+        assert!(log.after(5).is_none());
+        assert_eq!(log.judge(Some(at(1, 6)), 0), Resume::Whole);
+        log.trim(&bounds, -1);
+        assert!(log.after(6).is_none());
+        log.trim(&Bounds { bytes: 0, ..bounds }, 1);
+        assert_eq!((log.bytes(), log.after(10).unwrap().count()), (0, 0));
+    }
+
+    #[test]
+    fn loads_only_what_has_no_holes() {
+        let log = Log::new(at(1, 3), vec![delivery(1, 2), delivery(1, 3)], KEEP);
+        assert_eq!(log.judge(Some(at(1, 2)), 0), Resume::Whole);
+        assert_eq!(log.judge(Some(at(1, 1)), 0), Resume::AskStore);
+        let log = Log::new(at(1, 2), vec![delivery(1, 1), delivery(1, 2)], KEEP);
+        assert_eq!(log.judge(Some(at(0, 0)), 0), Resume::Whole);
+        assert!(Log::new(at(1, 4), vec![delivery(1, 2), delivery(1, 4)], KEEP).after(2).is_none());
+    }
+}

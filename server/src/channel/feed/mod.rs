@@ -1,0 +1,197 @@
+//! Feeds: on one instance, the one owner of an active channel's position and recent entries.
+//!
+//! Feeds live on *lanes*, a task a core; a channel's lane is found by its name. Everything that concerns a channel's order goes through
+//! its lane: entries, joins, leaves, pulls. [`Feeds`] is the handle; [`lane`] runs; [`log`] is the pure state.
+
+mod lane;
+mod log;
+
+pub(super) use lane::{PAGE, skip, steps};
+
+use std::{hash::BuildHasher, sync::Arc, time::Duration};
+
+use foldhash::quality::FixedState;
+use hubbub_protocol::{ChannelName, Cursor};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    hub::{Delivery, Hub, Subscription},
+    store::Db,
+    tasks::Tasks,
+    telemetry::Metrics,
+    world::Clock,
+};
+
+/// Commands that a lane may have waiting.
+const QUEUE: usize = 4_096;
+
+/// What a lane does for others.
+enum Command {
+    Join {
+        subscription: Arc<Subscription>,
+        durable: bool,
+        since: Option<Cursor>,
+        keep: Keep,
+        reply: oneshot::Sender<Result<Joined, Unloaded>>,
+    },
+    Leave(Arc<Subscription>),
+    Pull {
+        subscription: Arc<Subscription>,
+        reply: oneshot::Sender<Pulled>,
+    },
+    Entries {
+        channel: ChannelName,
+        entries: Vec<Arc<Delivery>>,
+    },
+    Verify(ChannelName),
+    Fetched {
+        channel: ChannelName,
+        fetched: lane::Fetched,
+    },
+}
+
+/// How much of a channel a feed may keep: no more than the channel's history.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Entries.
+    pub entries: usize,
+    /// Age.
+    pub age: Duration,
+}
+
+/// A subscription is on its channel's list.
+#[derive(Debug, Clone, Copy)]
+pub struct Joined {
+    /// The feed's position then: what comes next is `seq` + 1. `{0, 0}` in an ephemeral channel.
+    pub position: Cursor,
+    /// What the feed can say of `since`.
+    pub resume: Resume,
+}
+
+/// Whether a feed's memory covers a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// No cursor was given.
+    Fresh,
+    /// Everything after the cursor is in memory.
+    Whole,
+    /// The cursor is of another past.
+    OtherEpoch,
+    /// Only the store can tell.
+    AskStore,
+}
+
+/// The channel's head could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unloaded;
+
+/// What became of a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pulled {
+    /// What memory holds was appended to the outbox.
+    Done,
+    /// Memory does not reach back so far: read entries up to here from the store.
+    Store {
+        /// The feed's position.
+        upto: u64,
+    },
+}
+
+/// Bounds of feeds.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Recent entries of one channel.
+    pub entries: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Bytes of all channels together.
+    pub total_bytes: usize,
+}
+
+/// The handle to all lanes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    lanes: Arc<[mpsc::Sender<Command>]>,
+    hash: FixedState,
+}
+
+/// What lanes work with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Who listens.
+    pub hub: Arc<Hub>,
+    /// Where entries are read again.
+    pub db: Db,
+    /// Spawns lanes and their reads.
+    pub tasks: Tasks,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Tells which entries are too old.
+    pub clock: Clock,
+}
+
+impl Feeds {
+    /// Starts `lanes` lanes. `seed` is for the hash that gives each channel its lane.
+    pub fn start(lanes: usize, seed: u64, bounds: Bounds, parts: &Parts) -> Self {
+        let lanes = lanes.max(1);
+        let share = Bounds { total_bytes: bounds.total_bytes / lanes, ..bounds };
+        let start = |_| {
+            let (sender, commands) = mpsc::channel(QUEUE);
+            // A weak sender for the lane's own reads, so that it does not keep itself alive.
+            let lane = lane::Lane::new(parts.clone(), share, sender.downgrade());
+            parts.tasks.spawn_until_stop(lane.run(commands));
+            sender
+        };
+        Self { lanes: (0..lanes).map(start).collect(), hash: FixedState::with_seed(seed) }
+    }
+
+    fn lane(&self, channel: &ChannelName) -> &mpsc::Sender<Command> {
+        &self.lanes[(self.hash.hash_one(channel) % self.lanes.len() as u64) as usize]
+    }
+
+    async fn send(&self, channel: &ChannelName, command: Command) {
+        // A lane that is gone has nobody to serve: the instance is stopping.
+        let _ = self.lane(channel).send(command).await;
+    }
+
+    /// Puts a subscription on its channel's list, in the lane's order, and tells where it stands.
+    ///
+    /// # Errors
+    /// [`Unloaded`] if the channel's head cannot be read; the subscription has not joined.
+    pub async fn join(
+        &self,
+        subscription: Arc<Subscription>,
+        durable: bool,
+        since: Option<Cursor>,
+        keep: Keep,
+    ) -> Result<Joined, Unloaded> {
+        let (reply, joined) = oneshot::channel();
+        let channel = subscription.channel.clone();
+        self.send(&channel, Command::Join { subscription, durable, since, keep, reply }).await;
+        joined.await.unwrap_or(Err(Unloaded))
+    }
+
+    /// Takes an ended subscription off its channel's list.
+    pub async fn leave(&self, subscription: Arc<Subscription>) {
+        let channel = subscription.channel.clone();
+        self.send(&channel, Command::Leave(subscription)).await;
+    }
+
+    /// Appends what memory holds after the subscription's cursor to its outbox, a page at most.
+    pub async fn pull(&self, subscription: Arc<Subscription>) -> Pulled {
+        let (reply, pulled) = oneshot::channel();
+        let channel = subscription.channel.clone();
+        self.send(&channel, Command::Pull { subscription, reply }).await;
+        pulled.await.unwrap_or(Pulled::Done)
+    }
+
+    /// Delivers entries of one channel to this instance's subscribers.
+    pub async fn deliver(&self, channel: &ChannelName, entries: Vec<Arc<Delivery>>) {
+        self.send(channel, Command::Entries { channel: channel.clone(), entries }).await;
+    }
+
+    /// Looks whether the store has entries that the feed has not: after a commit whose outcome is unknown.
+    pub async fn verify(&self, channel: &ChannelName) {
+        self.send(channel, Command::Verify(channel.clone())).await;
+    }
+}

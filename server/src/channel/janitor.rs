@@ -1,0 +1,104 @@
+//! The janitor: deletes what the history no longer shows and ids that the dedup window has passed. Small transactions with pauses
+//! between them, so that a commit never waits long. Nobody depends on it but the disk: reads apply the bounds themselves.
+
+use std::{sync::Arc, time::Duration};
+
+use hubbub_protocol::ChannelName;
+
+use crate::{
+    config::Config,
+    store::{Db, StoreError, channels, entries},
+    world::Clock,
+};
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(30);
+/// Between two transactions.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Rows a transaction: a few milliseconds.
+const ROWS: u32 = 500;
+/// Channels looked at in one read.
+const CHANNELS: u32 = 100;
+/// An id is kept a little longer than it is accepted.
+const SLACK_MS: u64 = 60_000;
+
+pub(super) async fn run(config: Arc<Config>, db: Db, clock: Clock) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(error) = round(&config, &db, clock.now()).await {
+            tracing::warn!(%error, "old rows could not be deleted; trying again later");
+        }
+    }
+}
+
+async fn round(config: &Config, db: &Db, now: u64) -> Result<(), StoreError> {
+    let window = config.channel.dedup_window.as_millis() as u64;
+    let forget = now.saturating_sub(window + SLACK_MS);
+    while entries::trim_ids(db, forget, ROWS).await? == u64::from(ROWS) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    let mut after = 0;
+    loop {
+        let page = channels::page(db, after, CHANNELS).await?;
+        let Some((last, ..)) = page.last() else { return Ok(()) };
+        after = *last;
+        for (channel_id, name, head) in page {
+            trim_channel(config, db, channel_id, &name, head as u64, now).await?;
+        }
+    }
+}
+
+async fn trim_channel(config: &Config, db: &Db, channel_id: i64, name: &str, head: u64, now: u64) -> Result<(), StoreError> {
+    let Ok(name) = ChannelName::parse(name) else { return Ok(()) };
+    let (floor, oldest) = config.namespace(&name).window(head, now);
+    let first = entries::first(db, channel_id, floor, oldest).await?.map_or(head + 1, |(seq, _)| seq);
+    // Most channels have nothing to delete: look before taking the one writing connection.
+    let has_older = entries::first(db, channel_id, 0, 0).await?.is_some_and(|(seq, _)| seq < first);
+    while has_older && entries::trim(db, channel_id, first, ROWS).await? == u64::from(ROWS) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Sources,
+        store::entries::{NewEntry, Page},
+        world::World,
+    };
+
+    #[tokio::test]
+    async fn keeps_the_history_and_the_window_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("store.url=sqlite:{}", dir.path().join("t.db").display());
+        let sources = Sources { arguments: vec!["namespaces.room.history_entries=10".into(), url], ..Sources::default() };
+        let config = Config::load(&sources).unwrap();
+        let db = Db::open(&config.store).await.unwrap();
+        db.migrate().await.unwrap();
+        let world = World::system();
+        let now = world.clock.now();
+        let channel = ChannelName::parse("room:1").unwrap();
+        let old = |age_ms: u64| NewEntry {
+            channel: channel.clone(),
+            publisher: "alice".into(),
+            message_id: hubbub_protocol::MessageId::new(now - age_ms, world.chance.bytes()),
+            key: None,
+            payload: bytes::Bytes::from_static(&[0xc0]),
+            digest: 0,
+        };
+        let batch: Vec<NewEntry> = (0..700).map(|_| old(25 * 3_600_000)).chain((0..20).map(|_| old(0))).collect();
+        entries::append(&db, &batch, now).await.unwrap();
+        round(&config, &db, now).await.unwrap();
+        let head = channels::head(&db, &channel).await.unwrap().unwrap();
+        let page = Page { after: 0, upto: u64::MAX >> 1, entries: 1_000, bytes: usize::MAX };
+        let left = entries::page(&db, &channel, head.channel_id, page).await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.place.unwrap().seq).collect::<Vec<_>>(), (711..=720).collect::<Vec<_>>());
+        // An id within the window still answers, one before it would be refused by its age.
+        let again = entries::append(&db, &batch[719..], now).await.unwrap();
+        assert!(matches!(again[0], entries::Appended::Duplicate { seq: 720, .. }));
+        let forgotten = entries::append(&db, &batch[..1], now).await.unwrap();
+        assert!(matches!(forgotten[0], entries::Appended::Stored(_)));
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a use case refused: one enum, mapped totally to the codes of the protocol.
+
+use hubbub_protocol::{ErrorCode, frame::ErrorBody};
+use thiserror::Error;
+
+/// Why a request concerning a channel was refused. The message tells its reader what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // The messages say it.
+pub enum Refused {
+    #[error("the token's grants do not allow this on this channel")]
+    Forbidden,
+    #[error("the channel name is not valid: see section 3 of the specification")]
+    ChannelInvalid,
+    #[error("nothing was ever published in this channel")]
+    NotFound,
+    #[error("this channel is ephemeral and keeps nothing")]
+    NotDurable,
+    #[error("the payload is longer than this server takes")]
+    PayloadTooLarge,
+    #[error("the message id is older than the dedup window; if you know that it was not published, publish with a new id")]
+    TooOld,
+    #[error("the message id is too far ahead of the server's clock; make ids with the time that `connect` told")]
+    TooNew,
+    #[error("the message id was used with another payload or key; make a new id for each message")]
+    IdReused,
+    #[error("`limit` is 1 to the server's history page, and only one of `after` and `before` is given")]
+    OutOfRange,
+    #[error("it is not known whether the message was stored; publish again with the same message id")]
+    Unknown,
+    #[error("the store does not answer; nothing was stored")]
+    Unavailable,
+    #[error("the publish queue is full; nothing was stored")]
+    Overloaded,
+    #[error("this instance is shutting down; nothing was stored")]
+    Draining,
+}
+
+impl Refused {
+    /// The code on the wire.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Refused::Forbidden => ErrorCode::Forbidden,
+            Refused::ChannelInvalid => ErrorCode::ChannelInvalid,
+            Refused::NotFound => ErrorCode::NotFound,
+            Refused::NotDurable => ErrorCode::NotDurable,
+            Refused::PayloadTooLarge => ErrorCode::PayloadTooLarge,
+            Refused::TooOld => ErrorCode::TooOld,
+            Refused::TooNew => ErrorCode::TooNew,
+            Refused::IdReused => ErrorCode::IdReused,
+            Refused::OutOfRange => ErrorCode::OutOfRange,
+            Refused::Unknown => ErrorCode::Unknown,
+            Refused::Unavailable => ErrorCode::Unavailable,
+            Refused::Overloaded => ErrorCode::Overloaded,
+            Refused::Draining => ErrorCode::Draining,
+        }
+    }
+
+    /// The body of an error frame.
+    pub fn body(self) -> ErrorBody {
+        ErrorBody::new(self.code(), self.to_string())
+    }
+}

@@ -1,0 +1,182 @@
+//! Subscribe, and catch up. Resume is subscribe: the same rules, the same answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubbub_protocol::{
+    Cursor,
+    frame::{SkipReason, Slow, Subscribed, Unrecovered},
+};
+
+use super::{
+    Channels, Refused,
+    feed::{self, Pulled, Resume, Unloaded, skip, steps},
+};
+use crate::{
+    auth::{Action, Identity},
+    hub::{Delivery, Live, Outbox, Standing, Subscription},
+    store::{StoreError, channels, entries},
+    telemetry::ReadKind,
+};
+
+/// A subscription that has joined. Send the answer, then `skip`, then activate it.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The subscription.
+    pub subscription: Arc<Subscription>,
+    /// The answer.
+    pub answer: Subscribed,
+    /// A skip that precedes everything else, sealed for the outbox.
+    pub skip: Option<Bytes>,
+}
+
+/// What a resume comes to.
+struct Outcome {
+    recovered: bool,
+    reason: Option<Unrecovered>,
+    /// Replay what follows this cursor.
+    replay: Option<Cursor>,
+    /// First and last seq that are not sent, and why.
+    skip: Option<(u64, Cursor, SkipReason)>,
+}
+
+impl Outcome {
+    fn whole(since: Cursor) -> Self {
+        Self { recovered: true, reason: None, replay: Some(since), skip: None }
+    }
+
+    fn lost(reason: Unrecovered) -> Self {
+        Self { recovered: false, reason: Some(reason), replay: None, skip: None }
+    }
+}
+
+impl Channels {
+    /// Subscribes `outbox` to a channel, from `since` if it is given. Nothing is pushed before [`Outbox::activate`].
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no subscription.
+    pub async fn subscribe(
+        &self,
+        identity: &Identity,
+        outbox: Arc<Outbox>,
+        channel: hubbub_protocol::ChannelName,
+        since: Option<Cursor>,
+        slow: Option<Slow>,
+    ) -> Result<Accepted, Refused> {
+        Self::allow(identity, Action::Subscribe, &channel)?;
+        let namespace = self.namespace(&channel);
+        let durable = namespace.is_durable();
+        let subscription = Subscription::new(channel.clone(), outbox, slow.unwrap_or(namespace.slow));
+        let joined =
+            self.feeds.join(subscription.clone(), durable, since, namespace.keep()).await.map_err(|Unloaded| Refused::Unavailable)?;
+        let mut answer =
+            Subscribed { channel: channel.as_str().to_owned(), durable, head: durable.then_some(joined.position), ..Subscribed::default() };
+        let mut first_skip = None;
+        if let Some(since) = since {
+            let outcome = match joined.resume {
+                _ if !durable => Ok(Outcome::lost(Unrecovered::Ephemeral)),
+                Resume::Fresh | Resume::Whole => Ok(Outcome::whole(since)),
+                Resume::OtherEpoch => Ok(Outcome::lost(Unrecovered::Epoch)),
+                Resume::AskStore => self.ask_store(&subscription, since, joined.position).await,
+            };
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    tracing::warn!(channel = channel.as_str(), %error, "a resume could not be read");
+                    self.unsubscribe(subscription).await;
+                    return Err(Refused::Unavailable);
+                }
+            };
+            self.metrics.replays.of(outcome.reason.into()).increment(1);
+            answer.recovered = Some(outcome.recovered);
+            answer.reason = outcome.reason;
+            if let Some(cursor) = outcome.replay.filter(|cursor| cursor.seq < joined.position.seq) {
+                (answer.from, answer.to) = (Some(cursor.seq + 1), Some(joined.position.seq));
+                subscription.outbox.pull_from(&subscription, cursor);
+            }
+            first_skip = outcome.skip.map(|(from, to, reason)| {
+                self.metrics.skipped_entries.of(reason).increment(to.seq + 1 - from);
+                skip(&subscription, from, to, reason)
+            });
+        }
+        Ok(Accepted { subscription, answer, skip: first_skip })
+    }
+
+    /// Ends a subscription: nothing of its channel is put into its outbox after this.
+    pub async fn unsubscribe(&self, subscription: Arc<Subscription>) {
+        subscription.outbox.end(&subscription);
+        self.feeds.leave(subscription).await;
+    }
+
+    /// What the store says of a cursor that memory does not cover.
+    async fn ask_store(&self, subscription: &Subscription, since: Cursor, position: Cursor) -> Result<Outcome, StoreError> {
+        self.metrics.store_reads.of(ReadKind::Replay).increment(1);
+        let namespace = self.namespace(&subscription.channel);
+        // Ahead of the head: the store went back in time, or the cursor is of another one.
+        if since.seq > position.seq {
+            return Ok(Outcome::lost(Unrecovered::Epoch));
+        }
+        let Some(head) = channels::head(&self.db, &subscription.channel).await? else { return Ok(Outcome::whole(since)) };
+        let (floor, oldest) = namespace.window(position.seq, self.world.clock.now());
+        let first = entries::first(&self.db, head.channel_id, floor, oldest).await?;
+        let (first_seq, first_epoch) = first.unwrap_or((position.seq + 1, position.epoch));
+        // Where the entry at the cursor is gone, the next one tells: epochs never fall.
+        let epoch = match entries::epoch_at(&self.db, head.channel_id, since.seq).await? {
+            Some(epoch) => epoch,
+            None if since.seq == position.seq => position.epoch,
+            None if since.seq + 1 == first_seq && first_epoch == since.epoch => since.epoch,
+            None => 0,
+        };
+        if since.seq > 0 && epoch != 0 && epoch != since.epoch {
+            return Ok(Outcome::lost(Unrecovered::Epoch));
+        }
+        if position.seq - since.seq > u64::from(self.config.channel.replay) {
+            return Ok(Outcome { skip: Some((since.seq + 1, position, SkipReason::TooFar)), ..Outcome::lost(Unrecovered::TooFar) });
+        }
+        if since.seq + 1 < first_seq {
+            let before = Cursor { epoch: first_epoch, seq: first_seq - 1 };
+            return Ok(Outcome {
+                replay: Some(before),
+                skip: Some((since.seq + 1, before, SkipReason::Expired)),
+                ..Outcome::lost(Unrecovered::Expired)
+            });
+        }
+        Ok(Outcome::whole(since))
+    }
+
+    /// Appends the next page of what `subscription` lacks to its outbox.
+    pub async fn catch_up(&self, subscription: &Arc<Subscription>) {
+        if subscription.standing() != Standing::Behind {
+            return;
+        }
+        let from = subscription.cursor();
+        let Pulled::Store { upto } = self.feeds.pull(subscription.clone()).await else { return };
+        if let Err(error) = self.catch_up_from_store(subscription, from, upto).await {
+            tracing::warn!(channel = subscription.channel.as_str(), %error, "a replay could not be read; its connection is closed");
+            // It resumes where it was.
+            subscription.outbox.close(hubbub_protocol::CloseCode::Internal, None);
+        }
+    }
+
+    async fn catch_up_from_store(&self, subscription: &Subscription, from: Cursor, upto: u64) -> Result<(), StoreError> {
+        self.metrics.store_reads.of(ReadKind::Replay).increment(1);
+        let Some(head) = channels::head(&self.db, &subscription.channel).await? else { return Ok(()) };
+        let page = entries::Page { after: from.seq, upto, entries: self.config.channel.history_page, bytes: feed::PAGE };
+        let (entries, missing) = match subscription.slow {
+            Slow::Close => (entries::page(&self.db, &subscription.channel, head.channel_id, page).await?, SkipReason::Expired),
+            Slow::Latest => (entries::latest(&self.db, &subscription.channel, head.channel_id, page).await?, SkipReason::Superseded),
+        };
+        let wire = subscription.outbox.wire();
+        let steps = if entries.is_empty() {
+            let to = Cursor { epoch: from.epoch, seq: upto };
+            vec![crate::hub::Step { bytes: skip(subscription, from.seq + 1, to, SkipReason::Expired), cursor: to }]
+        } else {
+            let sealed =
+                entries.into_iter().map(|entry| (entry.cursor().unwrap_or_default(), Delivery::new(Arc::new(entry)).sealed(wire).clone()));
+            steps(subscription, from, sealed, missing)
+        };
+        subscription.outbox.advance(subscription, from, steps, Live::NotYet);
+        subscription.outbox.flush();
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! `hubbub serve`.
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::{App, TakeOver},
+    config::Config,
+    telemetry::init_logging,
+    world::World,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// If another instance uses the database, wait until it has stopped instead of refusing to start
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
+        init_logging(&config.log)?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+        let take_over = if self.take_over { TakeOver::Wait } else { TakeOver::Refuse };
+        let app = tokio::select! {
+            app = App::start(config, World::system(), take_over) => app?,
+            // Waiting for another instance: nothing to drain yet.
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::select! {
+            () = app.shut_down() => Ok(()),
+            _ = interrupt.recv() => anyhow::bail!("interrupted twice: stopped without draining"),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What happens around every request: it gets an id, is counted and timed, and whatever fails leaves as a problem with that id.
+
+use std::{any::Any, sync::Arc, time::Instant};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use hubbub_protocol::ErrorCode;
+
+use super::Problem;
+use crate::session::Backend;
+
+/// The header with a request's id, taken from the client if it sends a sensible one.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request's id.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// The outermost layer.
+pub async fn around(State(backend): State<Arc<Backend>>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = given_id(&request).unwrap_or_else(|| backend.world.id().to_string());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map(|path| known_route(path.as_str()));
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let response = next.run(request).await;
+    let mut response = as_problem(response, &id).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response.headers_mut().entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    let status = response.status();
+    backend.metrics.http_request(method.as_str(), route, status.as_u16(), begun.elapsed().as_secs_f64());
+    if status.is_server_error() {
+        tracing::warn!(request = %id, %method, path, status = status.as_u16(), "a request failed");
+    } else {
+        tracing::debug!(request = %id, %method, path, status = status.as_u16(), "request");
+    }
+    response
+}
+
+fn given_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let sensible = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    sensible.then(|| id.to_owned())
+}
+
+/// The pattern as a label: one of the few that there are.
+fn known_route(route: &str) -> &'static str {
+    const ROUTES: [&str; 6] = ["/v1/ws", "/v1/channels/{channel}/entries", "/v1/channels/{channel}", "/healthz", "/readyz", "/metrics"];
+    ROUTES.into_iter().find(|known| *known == route).unwrap_or("other")
+}
+
+/// Errors that are not problems yet (a route that is not there, a body that is too long) become ones; each gets the request's id.
+async fn as_problem(response: Response, id: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        None if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") => {
+            return Response::from_parts(parts, body);
+        }
+        None => {
+            let text = to_bytes(body, 4 << 10).await.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).unwrap_or_default();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Problem::new(code(status), if text.is_empty() { detail(status).to_owned() } else { text }).with_status(status)
+        }
+    };
+    let mut json = problem.json();
+    json["request_id"] = id.into();
+    let fresh = problem.into_response();
+    for (name, value) in fresh.headers() {
+        parts.headers.insert(name, value.clone());
+    }
+    let body = json.to_string();
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn code(status: StatusCode) -> ErrorCode {
+    match status {
+        StatusCode::NOT_FOUND => ErrorCode::NotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::PayloadTooLarge,
+        _ if status.is_server_error() => ErrorCode::Internal,
+        _ => ErrorCode::BadFrame,
+    }
+}
+
+fn detail(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "there is nothing at this address",
+        StatusCode::METHOD_NOT_ALLOWED => "this address does not take this method; `Allow` tells which it takes",
+        _ => "the request cannot be served",
+    }
+}
+
+/// The answer when a handler panicked.
+pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let cause = cause.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| cause.downcast_ref::<String>().cloned());
+    tracing::error!(cause, "a handler panicked");
+    Problem::new(ErrorCode::Internal, "a fault of the server; its log has the details under this request's id").into_response()
+}

@@ -1,0 +1,9 @@
+//! What transports and REST share: problems, who is asking, and what happens around every request.
+
+mod around;
+mod caller;
+mod problem;
+
+pub use around::{REQUEST_ID, RequestId, around, panicked};
+pub use caller::{Caller, bearer};
+pub use problem::Problem;

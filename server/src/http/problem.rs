@@ -1,0 +1,86 @@
+//! Errors over HTTP: `application/problem+json` (RFC 9457).
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use hubbub_protocol::{ErrorCode, Retry};
+use serde::Serialize;
+
+use crate::channel::Refused;
+
+/// Seconds in `Retry-After` where a client should back off.
+const BACK_OFF: &str = "1";
+
+/// What went wrong, for a program and for people. The correlation id is added on the way out, from the request's.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: ErrorCode,
+    status: StatusCode,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    retry: Retry,
+}
+
+impl Problem {
+    /// A problem with the code's own status.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { code, status, detail: detail.into() }
+    }
+
+    /// The same with another status.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body, as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        let body = Body {
+            r#type: format!("urn:hubbub:error:{}", self.code.as_str()),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            retry: self.code.retry(),
+        };
+        serde_json::to_value(body).unwrap_or_default()
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Problem::new(refused.code(), refused.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.json())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.code.retry() == Retry::Later && self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BACK_OFF));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

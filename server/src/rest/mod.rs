@@ -1,0 +1,65 @@
+//! HTTP resources: a file each, with its own `router()`.
+
+mod channels;
+mod entries;
+mod health;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::FromRef, middleware::from_fn_with_state};
+use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+
+use crate::{
+    http::{around, panicked},
+    session::Backend,
+    transport::websocket::Endpoint,
+};
+
+pub use health::Health;
+
+/// A REST request has to be answered within this.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What handlers work with.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The use cases.
+    pub backend: Arc<Backend>,
+    /// Sockets.
+    pub endpoint: Endpoint,
+    /// What this instance depends on.
+    pub health: Arc<Health>,
+}
+
+impl FromRef<Api> for Arc<Backend> {
+    fn from_ref(api: &Api) -> Self {
+        api.backend.clone()
+    }
+}
+
+impl FromRef<Api> for Endpoint {
+    fn from_ref(api: &Api) -> Self {
+        api.endpoint.clone()
+    }
+}
+
+impl FromRef<Api> for Arc<Health> {
+    fn from_ref(api: &Api) -> Self {
+        api.health.clone()
+    }
+}
+
+/// Every route. From the outside in: panics are caught, each request gets its id and is counted, bodies are bounded; a timeout stands
+/// around everything but the sockets.
+pub fn router(api: Api) -> Router {
+    let http = &api.backend.config.http;
+    let mut timed = Router::new().merge(channels::router()).merge(entries::router()).merge(health::router());
+    if http.metrics {
+        timed = timed.merge(health::metrics_router());
+    }
+    let timed = timed
+        .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
+        .layer(RequestBodyLimitLayer::new(http.max_body));
+    let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade));
+    timed.merge(sockets).layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(api.backend.clone(), around)).with_state(api)
+}

@@ -1,0 +1,65 @@
+//! Before `connect`: nobody yet.
+
+use std::sync::Arc;
+
+use hubbub_protocol::{
+    CloseCode, ErrorCode, ServerFrame, encode,
+    frame::{Connect, Connected, ErrorBody, Limits},
+    limits,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Backend, Vitals, live::Session};
+use crate::{auth::Identity, hub::Outbox};
+
+/// A client that has not said who it is.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) identity: Option<Identity>,
+    pub(super) vitals: Arc<Vitals>,
+    /// One of the places for connections that are nobody yet.
+    pub(super) _admission: OwnedSemaphorePermit,
+}
+
+impl Greeting {
+    /// Verifies the token; on success the reply is in the outbox, on failure the error and a goodbye.
+    pub(super) fn connect(&mut self, connect: Connect, backend: &Arc<Backend>, outbox: &Arc<Outbox>) -> Option<Session> {
+        let now = backend.world.clock.now();
+        let identity = match (connect.token, self.identity.take()) {
+            (Some(token), _) => backend.verifier.verify(&token, now).map_err(|error| ErrorBody::new(error.code(), error.to_string())),
+            (None, Some(identity)) => Ok(identity),
+            (None, None) => {
+                Err(ErrorBody::new(ErrorCode::Unauthorized, "send a token in `connect`, or in the upgrade's Authorization header"))
+            }
+        };
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(error) => {
+                backend.metrics.frames_refused.increment(1);
+                outbox.push(outbox.wire().frame(&ServerFrame::Error { id: Some(connect.id), error }));
+                outbox.close(CloseCode::Unauthorized, None);
+                return None;
+            }
+        };
+        let session = backend.world.id();
+        let config = &backend.config;
+        let connected = Connected {
+            session: session.to_string(),
+            user: identity.user.to_string(),
+            time: now,
+            expires_at: identity.expires_at,
+            heartbeat: config.session.heartbeat.as_millis() as u64,
+            grace: config.session.grace.as_millis() as u64,
+            limits: Limits {
+                payload: config.channel.payload as u64,
+                frame: limits::MAX_FRAME as u64,
+                subscriptions: config.session.subscriptions,
+                dedup_window: config.channel.dedup_window.as_millis() as u64,
+            },
+        };
+        outbox.push(outbox.wire().seal(|format, out| encode::reply(format, connect.id, &connected, out)));
+        self.vitals.authenticate(identity.expires_at);
+        tracing::debug!(session = %session, user = %identity.user, client = connect.client.as_deref().unwrap_or(""), "connected");
+        Some(Session::new(session, identity, backend.clone(), outbox.clone(), self.vitals.clone()))
+    }
+}

@@ -1,0 +1,262 @@
+//! After `connect`: somebody.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use foldhash::quality::FixedState;
+use futures_util::future::join_all;
+use hubbub_protocol::{
+    ChannelName, ClientFrame, ErrorCode, MessageId, ServerFrame, encode,
+    frame::{
+        Channels as ChannelList, ErrorBody, Head, History, Pong, Publish, Refreshed, RequestId, SubscribeChannel, Subscribed,
+        UnsubscribedChannel,
+    },
+};
+use serde::Serialize;
+
+use super::{Backend, Vitals, replies::Replies};
+use crate::{
+    auth::{Action, Identity},
+    channel::{Accepted, Direction, NewMessage, Refused, Ticket},
+    hub::{Outbox, Standing, Subscription},
+};
+
+/// Publishes of one session that may wait for their commit; more are read when some are answered.
+const WAITING: usize = 1_024;
+
+/// A client that has said who it is.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: MessageId,
+    identity: Identity,
+    backend: Arc<Backend>,
+    outbox: Arc<Outbox>,
+    vitals: Arc<Vitals>,
+    subscriptions: HashMap<ChannelName, Arc<Subscription>, FixedState>,
+    replies: Replies,
+}
+
+impl Session {
+    pub(super) fn new(id: MessageId, identity: Identity, backend: Arc<Backend>, outbox: Arc<Outbox>, vitals: Arc<Vitals>) -> Self {
+        // At most 512 names a client chooses itself: their hashes need no secret of their own.
+        let subscriptions = HashMap::with_hasher(FixedState::with_seed(id.unix_ms()));
+        Self { id, identity, backend, outbox, vitals, subscriptions, replies: Replies::default() }
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.identity.user
+    }
+
+    pub(super) async fn frame(&mut self, frame: ClientFrame) {
+        match frame {
+            ClientFrame::Connect(connect) => self.refuse(
+                Some(connect.id),
+                ErrorBody::new(ErrorCode::AlreadyConnected, "`connect` comes once; use `refresh` for a new token"),
+            ),
+            ClientFrame::Refresh { id, token } => self.refresh(id, &token).await,
+            ClientFrame::Subscribe { id, channels } => self.subscribe(id, channels).await,
+            ClientFrame::Unsubscribe { id, channels } => self.unsubscribe(id, channels).await,
+            ClientFrame::Publish(publish) => self.publish(publish).await,
+            ClientFrame::History(history) => self.history(history).await,
+            ClientFrame::Ping { id } => self.reply(id, &Pong { time: self.backend.world.clock.now() }),
+        }
+    }
+
+    fn reply<T: Serialize>(&self, id: RequestId, result: &T) {
+        self.outbox.push(self.outbox.wire().seal(|format, out| encode::reply(format, id, result, out)));
+    }
+
+    fn refuse(&self, id: Option<RequestId>, error: ErrorBody) {
+        self.backend.metrics.frames_refused.increment(1);
+        if id.is_some() {
+            self.outbox.push(self.outbox.wire().frame(&ServerFrame::Error { id, error }));
+        }
+    }
+
+    async fn publish(&mut self, publish: Publish) {
+        while self.replies.len() >= WAITING {
+            std::future::poll_fn(|cx| self.poll_answers(cx)).await;
+            self.outbox.flush();
+        }
+        let Publish { id, channel, message_id, key, payload } = publish;
+        let message = NewMessage { channel, message_id, key, payload };
+        match self.backend.channels.publish(&self.identity, message).await {
+            Ok(Ticket::Done(published)) => {
+                if let Some(id) = id {
+                    self.reply(id, &published);
+                }
+            }
+            Ok(ticket) => self.replies.push(id, ticket),
+            Err(refused) => self.refuse(id, refused.body()),
+        }
+    }
+
+    pub(super) fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut any = Poll::Pending;
+        while let Poll::Ready((id, answer)) = self.replies.poll(cx) {
+            match (id, answer) {
+                (Some(id), Ok(published)) => self.reply(id, &published),
+                (None, Ok(_)) => {}
+                (id, Err(refused)) => self.refuse(id, refused.body()),
+            }
+            any = Poll::Ready(());
+        }
+        any
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.replies.len() > 0
+    }
+
+    async fn subscribe(&mut self, id: RequestId, channels: Vec<SubscribeChannel>) {
+        let room = (self.backend.config.session.subscriptions as usize).saturating_sub(self.subscriptions.len());
+        let mut wanted = 0;
+        let mut names = std::collections::HashSet::new();
+        let attempts: Vec<_> = channels
+            .into_iter()
+            .map(|asked| {
+                let name = self.admit(&asked.channel, wanted < room, &mut names);
+                wanted += usize::from(name.is_ok());
+                self.join(asked, name)
+            })
+            .collect();
+        let results = join_all(attempts).await;
+        let mut list = ChannelList { channels: Vec::with_capacity(results.len()) };
+        let mut accepted = Vec::new();
+        for result in results {
+            match result {
+                Ok(one) => {
+                    list.channels.push(one.answer);
+                    accepted.push((one.subscription, one.skip));
+                }
+                Err((channel, error)) => list.channels.push(Subscribed { channel, error: Some(error), ..Subscribed::default() }),
+            }
+        }
+        self.reply(id, &list);
+        self.backend.metrics.subscriptions.increment(accepted.len() as f64);
+        for (subscription, skip) in accepted {
+            if let Some(skip) = skip {
+                self.outbox.push(skip);
+            }
+            self.outbox.activate(&subscription);
+            self.subscriptions.insert(subscription.channel.clone(), subscription);
+        }
+    }
+
+    /// Checks what concerns this session alone.
+    fn admit(&self, channel: &str, room: bool, names: &mut std::collections::HashSet<ChannelName>) -> Result<ChannelName, ErrorBody> {
+        let name = ChannelName::parse(channel).map_err(|error| ErrorBody::new(ErrorCode::ChannelInvalid, error.to_string()))?;
+        if self.subscriptions.contains_key(&name) || !names.insert(name.clone()) {
+            return Err(ErrorBody::new(ErrorCode::AlreadySubscribed, "unsubscribe first"));
+        }
+        if !room {
+            return Err(ErrorBody::new(ErrorCode::TooManySubscriptions, "unsubscribe from something first, or open another connection"));
+        }
+        Ok(name)
+    }
+
+    async fn join(&self, asked: SubscribeChannel, name: Result<ChannelName, ErrorBody>) -> Result<Accepted, (String, ErrorBody)> {
+        let name = match name {
+            Ok(name) => name,
+            Err(error) => return Err((asked.channel, error)),
+        };
+        let joined = self.backend.channels.subscribe(&self.identity, self.outbox.clone(), name, asked.since, asked.slow).await;
+        joined.map_err(|refused| (asked.channel, refused.body()))
+    }
+
+    async fn unsubscribe(&mut self, id: RequestId, channels: Vec<String>) {
+        let mut list = ChannelList { channels: Vec::with_capacity(channels.len()) };
+        for channel in channels {
+            let error = match self.subscriptions.remove(channel.as_str()) {
+                Some(subscription) => {
+                    self.end(subscription).await;
+                    None
+                }
+                None => Some(ErrorBody::new(ErrorCode::NotSubscribed, "there is no such subscription on this connection")),
+            };
+            list.channels.push(UnsubscribedChannel { channel, error });
+        }
+        self.reply(id, &list);
+    }
+
+    async fn end(&self, subscription: Arc<Subscription>) {
+        self.backend.metrics.subscriptions.decrement(1.0);
+        self.backend.channels.unsubscribe(subscription).await;
+    }
+
+    async fn history(&self, history: History) {
+        let page = match Direction::new(history.after, history.before) {
+            Ok(direction) => self.backend.channels.history(&self.identity, &history.channel, direction, history.limit).await,
+            Err(refused) => Err(refused),
+        };
+        match page {
+            Ok(page) => {
+                let reply =
+                    self.outbox.wire().seal(|format, out| encode::history_reply(format, history.id, page.rest, page.entries.iter(), out));
+                self.outbox.push(reply);
+            }
+            Err(refused) => self.refuse(Some(history.id), refused.body()),
+        }
+    }
+
+    async fn refresh(&mut self, id: RequestId, token: &str) {
+        let identity = match self.backend.verifier.verify(token, self.backend.world.clock.now()) {
+            Ok(identity) if identity.user == self.identity.user => identity,
+            Ok(_) => {
+                return self.refuse(
+                    Some(id),
+                    ErrorBody::new(ErrorCode::IdentityChanged, "the new token is of another user; open another connection"),
+                );
+            }
+            Err(error) => return self.refuse(Some(id), ErrorBody::new(error.code(), error.to_string())),
+        };
+        self.identity = identity;
+        self.vitals.authenticate(self.identity.expires_at);
+        self.reply(id, &Refreshed { expires_at: self.identity.expires_at });
+        let lost: Vec<ChannelName> =
+            self.subscriptions.keys().filter(|channel| !self.identity.grants.allows(Action::Subscribe, channel)).cloned().collect();
+        for channel in lost {
+            if let Some(subscription) = self.subscriptions.remove(&channel) {
+                self.end(subscription).await;
+                let error = Refused::Forbidden.body();
+                self.outbox.push(self.outbox.wire().frame(&ServerFrame::Unsubscribed { channel, error }));
+            }
+        }
+    }
+
+    pub(super) async fn catch_up(&mut self) {
+        let behind: Vec<_> =
+            self.subscriptions.values().filter(|subscription| subscription.standing() == Standing::Behind).cloned().collect();
+        for subscription in behind {
+            if self.outbox.bytes() > self.outbox.limit() / 4 {
+                // No room for the others now: their turn comes when this has left.
+                self.outbox.wait_for_room();
+                return;
+            }
+            self.backend.channels.catch_up(&subscription).await;
+        }
+    }
+
+    /// Tells how far the subscriptions have come, and makes the peer's transport answer.
+    pub(super) fn heartbeat(&self) {
+        let heads = |subscription: &Arc<Subscription>| {
+            let cursor = (subscription.standing() == Standing::Live).then(|| subscription.moved()).flatten()?;
+            Some(Head { channel: subscription.channel.clone(), cursor })
+        };
+        let channels = self.subscriptions.values().filter_map(heads).collect();
+        let wire = self.outbox.wire();
+        self.outbox.push(wire.frame(&ServerFrame::Heads { time: self.backend.world.clock.now(), channels }));
+        self.outbox.push(wire.ping());
+        self.outbox.flush();
+    }
+
+    pub(super) async fn leave(mut self) {
+        for (_, subscription) in std::mem::take(&mut self.subscriptions) {
+            self.end(subscription).await;
+        }
+        tracing::debug!(session = %self.id, user = %self.identity.user, "left");
+    }
+}

@@ -1,0 +1,164 @@
+//! One client's state machine: a message goes in, replies come out through its outbox. It knows no socket.
+//!
+//! *Before `connect`* and *after* are two types. Transports drive [`Client`]: they hand in messages, poll for answers that come later,
+//! and tell it when there is room to catch up and when a heartbeat is due.
+
+mod greeting;
+mod live;
+mod replies;
+mod vitals;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hubbub_protocol::{
+    ClientFrame, ClientFrames, CloseCode, DecodeError, ErrorCode, ServerFrame,
+    frame::{ErrorBody, RequestId},
+};
+
+use crate::{
+    auth::{Identity, Verifier},
+    channel::Channels,
+    config::Config,
+    hub::Outbox,
+    telemetry::Metrics,
+    world::World,
+};
+use greeting::Greeting;
+use live::Session;
+
+pub use vitals::Vitals;
+
+/// What sessions work with. One an instance, shared.
+#[derive(Debug)]
+pub struct Backend {
+    /// Bounds.
+    pub config: Arc<Config>,
+    /// The use cases.
+    pub channels: Arc<Channels>,
+    /// Believes tokens, or not.
+    pub verifier: Arc<Verifier>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Time and chance.
+    pub world: World,
+}
+
+/// One client, from its first byte to its last.
+#[derive(Debug)]
+pub struct Client {
+    backend: Arc<Backend>,
+    outbox: Arc<Outbox>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nobody yet.
+    Greeting(Greeting),
+    /// Somebody.
+    Live(Box<Session>),
+}
+
+impl Client {
+    /// A client that has not said `connect`. `identity` is what the transport's own credentials told, if it had any; `admission` is
+    /// held until the client is somebody.
+    pub fn new(
+        backend: Arc<Backend>,
+        outbox: Arc<Outbox>,
+        vitals: Arc<Vitals>,
+        identity: Option<Identity>,
+        admission: tokio::sync::OwnedSemaphorePermit,
+    ) -> Self {
+        let stage = Stage::Greeting(Greeting { identity, vitals, _admission: admission });
+        Self { backend, outbox, stage }
+    }
+
+    /// Handles one message: its frames in order. Answers are in the outbox, not flushed, or come later by [`Client::poll_answers`].
+    pub async fn message(&mut self, message: &[u8]) {
+        let frames = ClientFrames::new(self.outbox.wire().format(), message, self.backend.config.channel.payload);
+        for frame in frames {
+            self.backend.metrics.frames_received.increment(1);
+            match frame {
+                Ok(frame) => self.frame(frame).await,
+                Err(DecodeError::Frame { id, code, detail }) => self.refuse(id, ErrorBody::new(code, detail)),
+                Err(DecodeError::Fatal(code)) => self.outbox.close(code, None),
+            }
+            if self.outbox.is_closing() {
+                return;
+            }
+        }
+    }
+
+    async fn frame(&mut self, frame: ClientFrame) {
+        match (&mut self.stage, frame) {
+            (Stage::Greeting(greeting), ClientFrame::Connect(connect)) => {
+                if let Some(session) = greeting.connect(connect, &self.backend, &self.outbox) {
+                    self.stage = Stage::Live(Box::new(session));
+                }
+            }
+            (Stage::Greeting(_), frame) => self.refuse(frame.id(), ErrorBody::new(ErrorCode::NotConnected, "the first frame is `connect`")),
+            // Boxed: an idle connection should not hold room for the largest request.
+            (Stage::Live(session), frame) => Box::pin(session.frame(frame)).await,
+        }
+    }
+
+    fn refuse(&self, id: Option<RequestId>, error: ErrorBody) {
+        self.backend.metrics.frames_refused.increment(1);
+        self.outbox.push(self.outbox.wire().frame(&ServerFrame::Error { id, error }));
+    }
+
+    /// Puts answers that have come into the outbox. Ready if there were any: flush.
+    pub fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stage {
+            Stage::Greeting(_) => Poll::Pending,
+            Stage::Live(session) => session.poll_answers(cx),
+        }
+    }
+
+    /// Whether answers are still to come.
+    pub fn is_waiting(&self) -> bool {
+        matches!(&self.stage, Stage::Live(session) if session.is_waiting())
+    }
+
+    /// There is room: each subscription that is behind gets a page.
+    pub async fn catch_up(&mut self) {
+        if let Stage::Live(session) = &mut self.stage {
+            Box::pin(session.catch_up()).await;
+        }
+    }
+
+    /// A heartbeat is due.
+    pub fn heartbeat(&mut self) {
+        if let Stage::Live(session) = &mut self.stage {
+            session.heartbeat();
+        }
+    }
+
+    /// The connection is over: every subscription ends.
+    pub async fn leave(self) {
+        if let Stage::Live(session) = self.stage {
+            session.leave().await;
+        }
+    }
+
+    /// The format of its frames.
+    pub fn format(&self) -> hubbub_protocol::Format {
+        self.outbox.wire().format()
+    }
+
+    /// Who it is, for logs.
+    pub fn user(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Greeting(_) => None,
+            Stage::Live(session) => Some(session.user()),
+        }
+    }
+
+    /// Closes with `code`, after what waits.
+    pub fn close(&self, code: CloseCode) {
+        self.outbox.close(code, None);
+    }
+}

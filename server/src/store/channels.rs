@@ -1,0 +1,147 @@
+//! Channels and their heads.
+
+use std::collections::HashMap;
+
+use hubbub_protocol::{ChannelName, Cursor};
+
+use super::{Db, StoreError, Tx, events, on, read};
+
+/// The newest entry's place in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Head {
+    /// The channel's row.
+    #[sqlx(rename = "id")]
+    pub channel_id: i64,
+    #[sqlx(rename = "head_epoch")]
+    epoch: i64,
+    #[sqlx(rename = "head_seq")]
+    seq: i64,
+    #[sqlx(rename = "head_ordinal")]
+    ordinal: i64,
+}
+
+impl Head {
+    /// As a cursor.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch as u64, seq: self.seq as u64 }
+    }
+
+    /// How many messages the channel has had.
+    pub fn ordinal(&self) -> u64 {
+        self.ordinal as u64
+    }
+
+    /// The place after this one, for a message of `epoch`.
+    pub(super) fn advance(&mut self, epoch: i64) -> hubbub_protocol::Place {
+        self.epoch = epoch;
+        self.seq += 1;
+        self.ordinal += 1;
+        hubbub_protocol::Place { epoch: epoch as u64, seq: self.seq as u64, ordinal: self.ordinal as u64 }
+    }
+}
+
+/// What a channel is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Its head.
+    pub head: Head,
+    /// When it was made, in Unix milliseconds.
+    pub created_at: u64,
+    /// When its newest entry came.
+    pub updated_at: u64,
+}
+
+/// The head of `channel`; `None` if nothing was ever stored there.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn head(db: &Db, channel: &ChannelName) -> Result<Option<Head>, StoreError> {
+    Ok(read!(db, pool => sqlx::query_as("SELECT id, head_epoch, head_seq, head_ordinal FROM channels WHERE name = $1")
+        .bind(channel.as_str())
+        .fetch_optional(pool)
+        .await)?)
+}
+
+/// Everything about `channel`; `None` if nothing was ever stored there.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn info(db: &Db, channel: &ChannelName) -> Result<Option<Info>, StoreError> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        head: Head,
+        created_at: i64,
+        updated_at: i64,
+    }
+    let row: Option<Row> = read!(db, pool => sqlx::query_as(
+        "SELECT id, head_epoch, head_seq, head_ordinal, created_at, updated_at FROM channels WHERE name = $1",
+    )
+    .bind(channel.as_str())
+    .fetch_optional(pool)
+    .await)?;
+    Ok(row.map(|row| Info { head: row.head, created_at: row.created_at as u64, updated_at: row.updated_at as u64 }))
+}
+
+/// A page of channels for the janitor: row, name and head of those after row `after`.
+pub(crate) async fn page(db: &Db, after: i64, limit: u32) -> Result<Vec<(i64, String, i64)>, StoreError> {
+    Ok(read!(db, pool => sqlx::query_as("SELECT id, name, head_seq FROM channels WHERE id > $1 ORDER BY id LIMIT $2")
+        .bind(after)
+        .bind(limit)
+        .fetch_all(pool)
+        .await)?)
+}
+
+/// The heads of `names`, which are distinct. Missing channels are made.
+pub(super) async fn heads(tx: &mut Tx, names: &[&ChannelName], now: u64) -> Result<HashMap<ChannelName, Head>, StoreError> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        name: String,
+        #[sqlx(flatten)]
+        head: Head,
+    }
+    let list = serde_json::to_string(names).map_err(|_| StoreError::Corrupt("a channel name is not text"))?;
+    let rows: Vec<Row> = on!(tx, conn => sqlx::query_as(
+        "SELECT id, name, head_epoch, head_seq, head_ordinal FROM channels WHERE name IN (SELECT value FROM json_each($1))",
+    )
+    .bind(list)
+    .fetch_all(conn)
+    .await)?;
+    let found: HashMap<String, Head> = rows.into_iter().map(|row| (row.name, row.head)).collect();
+    let mut heads = HashMap::with_capacity(names.len());
+    for &name in names {
+        let head = match found.get(name.as_str()) {
+            Some(head) => *head,
+            None => create(tx, name, now).await?,
+        };
+        heads.insert(name.clone(), head);
+    }
+    Ok(heads)
+}
+
+async fn create(tx: &mut Tx, name: &ChannelName, now: u64) -> Result<Head, StoreError> {
+    let channel_id: i64 = on!(tx, conn => sqlx::query_scalar(
+        "INSERT INTO channels (name, head_epoch, head_seq, head_ordinal, created_at, updated_at) VALUES ($1, 0, 0, 0, $2, $2) RETURNING id",
+    )
+    .bind(name.as_str())
+    .bind(now as i64)
+    .fetch_one(conn)
+    .await)?;
+    events::append(tx, &events::Event::ChannelCreated(name.clone()), now).await?;
+    Ok(Head { channel_id, epoch: 0, seq: 0, ordinal: 0 })
+}
+
+/// Writes heads that moved.
+pub(super) async fn advance(tx: &mut Tx, heads: impl Iterator<Item = &Head>, now: u64) -> Result<(), StoreError> {
+    let rows: Vec<[i64; 4]> = heads.map(|head| [head.channel_id, head.epoch, head.seq, head.ordinal]).collect();
+    let list = serde_json::to_string(&rows).map_err(|_| StoreError::Corrupt("a head is not a number"))?;
+    on!(tx, conn => sqlx::query(
+        "UPDATE channels SET head_epoch = j.value->>1, head_seq = j.value->>2, head_ordinal = j.value->>3, updated_at = $2
+         FROM json_each($1) AS j WHERE channels.id = j.value->>0",
+    )
+    .bind(list)
+    .bind(now as i64)
+    .execute(conn)
+    .await)?;
+    Ok(())
+}

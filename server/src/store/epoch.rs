@@ -1,0 +1,97 @@
+//! The epoch: a counter that rises whenever this database may have gone back in time.
+//!
+//! SQLite: every start writes a new random mark into the file and into `<database>.mark` beside it, and once a second what
+//! the file has come to. A file that was restored from a copy has another mark than its neighbour, or has come less far.
+
+use std::{io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Db, StoreError, Tx, on, read};
+
+/// What stands beside the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Beside {
+    /// The marks that the file may carry: one, or two while it changes.
+    marks: Vec<String>,
+    /// The file has appended at least so many entries.
+    appended: i64,
+}
+
+/// Keeps the mark beside the database up to date.
+#[derive(Debug)]
+pub struct Mark {
+    mark: String,
+    /// The epoch that was found, or raised, at the start.
+    pub epoch: u64,
+    /// Whether the database had gone back in time.
+    pub raised: bool,
+}
+
+impl Mark {
+    /// Compares the database with what stands beside it, raises the epoch if they differ, and marks both with `mark`, which was
+    /// never used before.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], also for the file beside it.
+    pub async fn open(db: &Db, mark: String) -> Result<Self, StoreError> {
+        let path = match db {
+            Db::Sqlite(sqlite) => sqlite.beside(".mark"),
+        };
+        let (epoch, old, appended): (i64, String, i64) =
+            read!(db, pool => sqlx::query_as("SELECT epoch, mark, appended FROM cluster WHERE id = 1").fetch_one(pool).await)?;
+        let beside = load(&path)?;
+        let same_past = match &beside {
+            // Never started: nobody has seen anything of it.
+            _ if old.is_empty() => true,
+            Some(beside) => beside.marks.contains(&old) && beside.appended <= appended,
+            None => false,
+        };
+        let epoch = if same_past { epoch } else { epoch + 1 };
+        save(&path, &Beside { marks: vec![old, mark.clone()], appended })?;
+        let mut tx = db.begin().await?;
+        on!(&mut tx, conn => sqlx::query("UPDATE cluster SET epoch = $1, mark = $2 WHERE id = 1").bind(epoch).bind(&mark).execute(conn).await)?;
+        tx.commit().await?;
+        save(&path, &Beside { marks: vec![mark.clone()], appended })?;
+        Ok(Self { mark, epoch: epoch as u64, raised: !same_past })
+    }
+
+    /// Notes beside the database how far it has come. Called every second or so.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], also for the file.
+    pub async fn note(&self, db: &Db) -> Result<(), StoreError> {
+        let path = match db {
+            Db::Sqlite(sqlite) => sqlite.beside(".mark"),
+        };
+        let appended = read!(db, pool => sqlx::query_scalar("SELECT appended FROM cluster WHERE id = 1").fetch_one(pool).await)?;
+        save(&path, &Beside { marks: vec![self.mark.clone()], appended })
+    }
+}
+
+fn load(path: &Path) -> Result<Option<Beside>, StoreError> {
+    match std::fs::read(path) {
+        // Not readable is as good as not there: the epoch rises, nobody is deceived.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::Database(error.into())),
+    }
+}
+
+/// Replaces the file whole: a crash leaves the old one or the new one.
+fn save(path: &Path, beside: &Beside) -> Result<(), StoreError> {
+    let write = || {
+        let fresh = path.with_extension("mark.new");
+        std::fs::write(&fresh, serde_json::to_vec(beside)?)?;
+        std::fs::rename(&fresh, path)
+    };
+    write().map_err(|error: io::Error| StoreError::Database(error.into()))
+}
+
+/// Counts `entries` more, and returns the epoch that they get.
+pub(super) async fn count(tx: &mut Tx, entries: usize) -> Result<i64, StoreError> {
+    Ok(on!(tx, conn => sqlx::query_scalar("UPDATE cluster SET appended = appended + $1 WHERE id = 1 RETURNING epoch")
+        .bind(entries as i64)
+        .fetch_one(conn)
+        .await)?)
+}

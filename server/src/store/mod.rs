@@ -1,0 +1,121 @@
+//! The database. SQL lives in this folder and nowhere else; a module a resource.
+//!
+//! [`Db`] is a handle to one of the databases, [`Tx`] a transaction on it; the functions of the modules take one of the
+//! two. Callers hold no connection across anything but calls of this folder.
+
+pub mod channels;
+pub mod entries;
+mod epoch;
+pub mod events;
+mod lease;
+mod migrate;
+mod publishes;
+mod sqlite;
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::config::{StoreConfig, StoreUrl};
+
+pub use epoch::Mark;
+pub use lease::{Lease, LeaseError};
+pub use migrate::{MigrateError, Migration};
+
+/// A transaction that writes. Rolled back when it is dropped.
+pub(crate) enum Tx {
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+/// A database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// One file, one writing connection, several reading ones.
+    Sqlite(sqlite::Sqlite),
+}
+
+/// The database failed. Nothing was stored, unless the commit itself failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The statement or the connection failed: nothing was stored.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// It is not known whether the transaction was committed.
+    #[error("the commit failed, and what it wrote may or may not be stored: {0}")]
+    CommitUnknown(sqlx::Error),
+    /// A row holds what this build cannot have written.
+    #[error("the database holds a row that cannot be read: {0}")]
+    Corrupt(&'static str),
+}
+
+/// Runs `$body` with `$conn` as a connection of the transaction's own database: the same text for each.
+macro_rules! on {
+    ($tx:expr, $conn:ident => $body:expr) => {
+        match $tx {
+            $crate::store::Tx::Sqlite(transaction) => {
+                let $conn = &mut **transaction;
+                $body
+            }
+        }
+    };
+}
+
+/// Runs `$body` with `$pool` as the pool of reading connections.
+macro_rules! read {
+    ($db:expr, $pool:ident => $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite(sqlite) => {
+                let $pool = sqlite.reader();
+                $body
+            }
+        }
+    };
+}
+
+pub(crate) use {on, read};
+
+impl Db {
+    /// Opens the database, made if it is missing. Runs no migration.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] if the file cannot be opened.
+    pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        match &config.url {
+            StoreUrl::Sqlite(path) => Ok(Db::Sqlite(sqlite::Sqlite::open(path, config.readers).await?)),
+        }
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        match self {
+            Db::Sqlite(sqlite) => Ok(Tx::Sqlite(sqlite.begin().await?)),
+        }
+    }
+
+    /// Its name in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Db::Sqlite(_) => "sqlite",
+        }
+    }
+
+    /// Whether the database answers within `limit`.
+    pub async fn is_alive(&self, limit: Duration) -> bool {
+        let look = async { read!(self, pool => sqlx::query("SELECT 1").execute(pool).await) };
+        matches!(tokio::time::timeout(limit, look).await, Ok(Ok(_)))
+    }
+
+    /// Waits for what runs, then closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Db::Sqlite(sqlite) => sqlite.close().await,
+        }
+    }
+}
+
+impl Tx {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Tx::Sqlite(transaction) => transaction.commit().await.map_err(StoreError::CommitUnknown),
+        }
+    }
+}

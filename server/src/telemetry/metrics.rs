@@ -1,0 +1,270 @@
+//! The metrics of one server: every handle made once, at its start, and public here. Counting is an atomic addition.
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use hubbub_protocol::frame::{SkipReason, Slow};
+
+use super::labels::{Ended, Label, Labelled, PublishResult, ReadKind, ReplayResult};
+
+const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
+const HTTP_REQUESTS: &str = "hubbub_http_requests_total";
+/// Buckets of histograms of time, in seconds: a commit on a fast disk to a request that hangs.
+const SECONDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+/// Buckets of `commit_rows`: a batch holds at most 256.
+const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// What a server counts, measures and times. Its names in Prometheus are those of the fields after `hubbub_`, counters with `_total`.
+pub struct Metrics {
+    /// Connections that are open now.
+    pub connections: Gauge,
+    /// Connections opened.
+    pub connections_opened: Counter,
+    /// Connections ended, by close code.
+    pub connections_closed: Labelled<Ended>,
+    /// Of the open connections, those that have not authenticated.
+    pub sessions_unauthenticated: Gauge,
+    /// Subscriptions now.
+    pub subscriptions: Gauge,
+    /// Frames received from clients.
+    pub frames_received: Counter,
+    /// Of these, those that were answered with an error.
+    pub frames_refused: Counter,
+    /// Publishes, by what became of them.
+    pub publishes: Labelled<PublishResult>,
+    /// How long a commit took, in seconds.
+    pub commit_seconds: Histogram,
+    /// Entries in a commit.
+    pub commit_rows: Histogram,
+    /// Entries delivered to subscribers' outboxes.
+    pub deliveries: Counter,
+    /// Writes to sockets that carried deliveries.
+    pub delivery_writes: Counter,
+    /// Entries that a subscriber was not sent, by reason.
+    pub skipped_entries: Labelled<SkipReason>,
+    /// Subscribes that asked for the past, by what became of them.
+    pub replays: Labelled<ReplayResult>,
+    /// Reads of the store, by why.
+    pub store_reads: Labelled<ReadKind>,
+    /// How long an HTTP request took, in seconds.
+    pub http_request_seconds: Histogram,
+    /// Channels with a feed now.
+    pub feeds: Gauge,
+    /// Bytes of recent entries that feeds hold now.
+    pub feed_bytes: Gauge,
+    /// Outboxes that ran full, by what was done.
+    pub outbox_overflows: Labelled<Slow>,
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// Metrics of their own, all at zero.
+    pub fn new() -> Self {
+        let recorder = recorder();
+        let make = Make(&recorder);
+        recorder.describe_counter(KeyName::from(HTTP_REQUESTS), None, "HTTP requests, by method, route and status.".into());
+        make.gauge("hubbub_build_info", "Always 1; the label tells the version.", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Self {
+            connections: make.gauge("hubbub_connections", "Connections that are open now.", &[]),
+            connections_opened: make.counter("hubbub_connections_opened_total", "Connections opened."),
+            connections_closed: make.labelled("hubbub_connections_closed_total", "Connections ended, by close code; 1006 without one."),
+            sessions_unauthenticated: make.gauge("hubbub_sessions_unauthenticated", "Open connections that have not authenticated.", &[]),
+            subscriptions: make.gauge("hubbub_subscriptions", "Subscriptions now.", &[]),
+            frames_received: make.counter("hubbub_frames_received_total", "Frames received from clients."),
+            frames_refused: make.counter("hubbub_frames_refused_total", "Frames answered with an error."),
+            publishes: make.labelled("hubbub_publishes_total", "Publishes, by what became of them."),
+            commit_seconds: make.histogram("hubbub_commit_seconds", "How long a commit of publishes took."),
+            commit_rows: make.histogram("hubbub_commit_rows", "Entries in a commit."),
+            deliveries: make.counter("hubbub_deliveries_total", "Entries delivered to subscribers."),
+            delivery_writes: make.counter("hubbub_delivery_writes_total", "Writes to sockets that carried deliveries."),
+            skipped_entries: make.labelled("hubbub_skipped_entries_total", "Entries that a subscriber was not sent, by reason."),
+            replays: make.labelled("hubbub_replays_total", "Subscribes that asked for the past, by what became of them."),
+            store_reads: make.labelled("hubbub_store_reads_total", "Reads of the store, by why."),
+            http_request_seconds: make.histogram("hubbub_http_request_seconds", "How long an HTTP request took."),
+            feeds: make.gauge("hubbub_feeds", "Channels whose recent entries are in memory.", &[]),
+            feed_bytes: make.gauge("hubbub_feed_bytes", "Bytes of recent entries in memory.", &[]),
+            outbox_overflows: make.labelled("hubbub_outbox_overflows_total", "Outboxes that ran full, by what was done."),
+            handle: recorder.handle(),
+            recorder,
+        }
+    }
+
+    /// Counts and times an HTTP request. `route` is the pattern that matched, never the path: paths are without number.
+    pub fn http_request(&self, method: &str, route: Option<&str>, status: u16, seconds: f64) {
+        let labels = vec![
+            metrics::Label::from_static_parts("method", known_method(method)),
+            metrics::Label::new("route", route.unwrap_or("none").to_owned()),
+            metrics::Label::new("status", status.to_string()),
+        ];
+        self.recorder.register_counter(&Key::from_parts(HTTP_REQUESTS, labels), &METADATA).increment(1);
+        self.http_request_seconds.record(seconds);
+    }
+
+    /// Everything, in Prometheus's text format 0.0.4.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds what histograms recorded into their buckets. To be called every few seconds: until then each record takes memory.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A recorder of its own, not the process's.
+fn recorder() -> PrometheusRecorder {
+    let buckets = [("seconds", SECONDS.as_slice()), ("commit_rows", ROWS.as_slice())];
+    let builder = buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (suffix, buckets)| {
+        builder.set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), buckets).expect("buckets are only refused when empty")
+    });
+    builder.build_recorder()
+}
+
+/// Describes a metric and makes its handle.
+struct Make<'a>(&'a PrometheusRecorder);
+
+impl Make<'_> {
+    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        self.0.describe_counter(KeyName::from(name), None, help.into());
+        self.0.register_counter(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn labelled<L: Label>(&self, name: &'static str, help: &'static str) -> Labelled<L> {
+        self.0.describe_counter(KeyName::from(name), None, help.into());
+        Labelled::new(|label: L| {
+            let key = Key::from_parts(name, vec![metrics::Label::new(L::NAME, label.value())]);
+            self.0.register_counter(&key, &METADATA)
+        })
+    }
+
+    fn gauge(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &'static str)]) -> Gauge {
+        self.0.describe_gauge(KeyName::from(name), None, help.into());
+        let labels: Vec<_> = labels.iter().map(|(name, value)| metrics::Label::from_static_parts(name, value)).collect();
+        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
+        self.0.describe_histogram(KeyName::from(name), None, help.into());
+        self.0.register_histogram(&Key::from_static_name(name), &METADATA)
+    }
+}
+
+/// The methods of RFC 9110 and PATCH; a client may send any other word.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubbub_protocol::CloseCode;
+
+    const FAMILIES: [(&str, &str); 21] = [
+        ("hubbub_build_info", "gauge"),
+        ("hubbub_commit_rows", "histogram"),
+        ("hubbub_commit_seconds", "histogram"),
+        ("hubbub_connections", "gauge"),
+        ("hubbub_connections_closed_total", "counter"),
+        ("hubbub_connections_opened_total", "counter"),
+        ("hubbub_deliveries_total", "counter"),
+        ("hubbub_delivery_writes_total", "counter"),
+        ("hubbub_feed_bytes", "gauge"),
+        ("hubbub_feeds", "gauge"),
+        ("hubbub_frames_received_total", "counter"),
+        ("hubbub_frames_refused_total", "counter"),
+        ("hubbub_http_request_seconds", "histogram"),
+        ("hubbub_http_requests_total", "counter"),
+        ("hubbub_outbox_overflows_total", "counter"),
+        ("hubbub_publishes_total", "counter"),
+        ("hubbub_replays_total", "counter"),
+        ("hubbub_sessions_unauthenticated", "gauge"),
+        ("hubbub_skipped_entries_total", "counter"),
+        ("hubbub_store_reads_total", "counter"),
+        ("hubbub_subscriptions", "gauge"),
+    ];
+
+    fn has(text: &str, line: &str) -> bool {
+        text.lines().any(|other| other == line)
+    }
+
+    #[test]
+    fn each_family_is_there_once_with_help_and_type() {
+        let metrics = Metrics::new();
+        metrics.http_request("GET", Some("/v1/channels/{channel}"), 200, 0.002);
+        let text = metrics.render();
+        let mut types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        types.sort_unstable();
+        assert_eq!(types, FAMILIES.map(|(name, kind)| format!("{name} {kind}")));
+        for (name, kind) in FAMILIES {
+            let help = format!("# HELP {name} ");
+            assert_eq!(text.lines().filter(|line| line.starts_with(&help)).count(), 1, "{name}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        }
+    }
+
+    #[test]
+    fn every_value_of_a_label_is_there_from_the_start() {
+        let text = Metrics::new().render();
+        for line in [
+            "hubbub_publishes_total{result=\"stored\"} 0",
+            "hubbub_connections_closed_total{code=\"4505\"} 0",
+            "hubbub_connections_closed_total{code=\"1006\"} 0",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+        assert!(has(&text, &format!("hubbub_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))));
+    }
+
+    #[test]
+    fn two_servers_count_apart() {
+        let (one, two) = (Metrics::new(), Metrics::new());
+        one.publishes.of(PublishResult::Stored).increment(2);
+        one.connections.increment(1.0);
+        one.connections_closed.of(Ended::Closed(CloseCode::SlowConsumer)).increment(1);
+        assert!(has(&one.render(), "hubbub_publishes_total{result=\"stored\"} 2"));
+        assert!(has(&one.render(), "hubbub_connections 1"));
+        assert!(has(&one.render(), "hubbub_connections_closed_total{code=\"4505\"} 1"));
+        assert!(has(&two.render(), "hubbub_publishes_total{result=\"stored\"} 0"));
+        assert!(has(&two.render(), "hubbub_connections 0"));
+    }
+
+    #[test]
+    fn histograms_have_buckets_before_and_after_upkeep() {
+        let metrics = Metrics::new();
+        metrics.commit_rows.record(3.0);
+        metrics.upkeep();
+        metrics.commit_rows.record(300.0);
+        let text = metrics.render();
+        for line in [
+            "hubbub_commit_rows_bucket{le=\"4\"} 1",
+            "hubbub_commit_rows_bucket{le=\"+Inf\"} 2",
+            "hubbub_commit_rows_sum 303",
+            "hubbub_commit_rows_count 2",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+        assert!(text.contains("hubbub_commit_seconds_bucket{le=\"0.0001\"} 0"));
+    }
+
+    #[test]
+    fn a_client_cannot_invent_methods_and_routes() {
+        let metrics = Metrics::new();
+        metrics.http_request("BREW", None, 405, 0.001);
+        metrics.http_request("COFFEE", None, 405, 0.001);
+        assert!(has(&metrics.render(), "hubbub_http_requests_total{method=\"other\",route=\"none\",status=\"405\"} 2"));
+    }
+}
