@@ -1,2 +1,59 @@
-//! x
-fn main() {}
+//! `hubbub-loadtest`: drives any Hubbub instance, counts gaps and duplicates, measures beside a floor.
+//!
+//! A subcommand a module. Those that measure ([`fanout`], [`idle`]) speak raw WebSocket bytes ([`drive`]) to a server that
+//! they start ([`subject`]); the one that verifies ([`replay`]) goes through the client SDK to any server.
+
+mod args;
+mod drive;
+mod fanout;
+mod floor;
+mod idle;
+mod replay;
+mod stats;
+mod subject;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the floor: one thread, epoll, one send per subscriber.
+    Floor(floor::FloorArgs),
+    /// Measure server CPU per delivery, beside the floor.
+    Fanout(fanout::FanoutArgs),
+    /// Measure memory and CPU per idle connection, beside the floor.
+    Idle(idle::IdleArgs),
+    /// Publish a file's rows and verify that every subscriber gets each exactly once, in order.
+    Replay(replay::ReplayArgs),
+    /// Run a program on one core, to die with its parent.
+    #[command(hide = true)]
+    Pinned(subject::PinnedArgs),
+}
+
+fn main() -> ExitCode {
+    // What the SDK logs, on stderr; RUST_LOG says how much.
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    let ended = match Cli::parse().command {
+        Command::Floor(args) => floor::run(&args),
+        Command::Fanout(args) => fanout::run(&args),
+        Command::Idle(args) => idle::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Pinned(args) => subject::run_pinned(&args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hubbub-loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -52,7 +52,10 @@ impl ClientFrame {
             ClientFrame::Connect(connect) => Some(connect.id),
             ClientFrame::Publish(publish) => publish.id,
             ClientFrame::History(history) => Some(history.id),
-            ClientFrame::Refresh { id, .. } | ClientFrame::Subscribe { id, .. } | ClientFrame::Unsubscribe { id, .. } | ClientFrame::Ping { id } => Some(*id),
+            ClientFrame::Refresh { id, .. }
+            | ClientFrame::Subscribe { id, .. }
+            | ClientFrame::Unsubscribe { id, .. }
+            | ClientFrame::Ping { id } => Some(*id),
         }
     }
 }

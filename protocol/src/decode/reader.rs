@@ -116,8 +116,8 @@ impl<'a, C: Codec<'a>> Reader<'a, C> {
 
     pub(super) fn message_id(&self) -> Result<Option<MessageId>, DecodeError> {
         let Some(id) = self.text(self.fields.message_id, "`message_id` is not a string")? else { return Ok(None) };
-        let id = MessageId::parse(&id)
-            .ok_or(self.error(ErrorCode::MessageIdInvalid, "`message_id` is not a hyphenated UUID of version 7"))?;
+        let id =
+            MessageId::parse(&id).ok_or(self.error(ErrorCode::MessageIdInvalid, "`message_id` is not a hyphenated UUID of version 7"))?;
         Ok(Some(id))
     }
 

@@ -1,0 +1,107 @@
+//! One connection of the generator: its socket, how far it is, what waits.
+
+use std::{
+    io::{ErrorKind, Write as _},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use anyhow::{Result, ensure};
+
+/// Bytes that may wait for a server that does not read.
+const MAX_UNSENT: usize = 4 << 20;
+
+/// What a connection is for.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// It is subscribed to this channel. It may publish too.
+    Member(Arc<str>),
+    /// It only publishes.
+    Publisher,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Awaits the answer to the upgrade.
+    Upgrading,
+    /// Awaits the answer to its first message.
+    Joining,
+    /// Is there, and subscribed if it asked for that.
+    Joined,
+    /// The server ended it.
+    Closed,
+}
+
+/// How a write went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing waits.
+    All,
+    /// Write again when the kernel has room.
+    Part,
+    /// The connection is gone.
+    Broken,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link {
+    /// Non-blocking.
+    pub socket: TcpStream,
+    /// What it is for.
+    pub role: Role,
+    /// How far it is.
+    pub stage: Stage,
+    /// The beginning of a frame that has not come whole.
+    pub rest: Vec<u8>,
+    /// What the kernel did not take yet.
+    unsent: Vec<u8>,
+}
+
+impl Link {
+    /// A connection that is about to ask for its upgrade.
+    pub fn new(socket: TcpStream, role: Role) -> Self {
+        Self { socket, role, stage: Stage::Upgrading, rest: Vec::new(), unsent: Vec::new() }
+    }
+
+    /// The channel that it listens to.
+    pub fn channel(&self) -> Option<&str> {
+        match &self.role {
+            Role::Member(channel) => Some(channel),
+            Role::Publisher => None,
+        }
+    }
+
+    /// Writes what waits, then `bytes`; keeps what the kernel does not take.
+    ///
+    /// # Errors
+    /// The server has not read for so long that 4 MiB wait.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<Written> {
+        if self.stage == Stage::Closed {
+            return Ok(Written::All);
+        }
+        let waiting;
+        let all = if self.unsent.is_empty() {
+            bytes
+        } else {
+            self.unsent.extend_from_slice(bytes);
+            waiting = std::mem::take(&mut self.unsent);
+            &waiting
+        };
+        let mut sent = 0;
+        while sent < all.len() {
+            match self.socket.write(&all[sent..]) {
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ensure!(all.len() - sent <= MAX_UNSENT, "the server does not read: {} bytes wait on one connection", all.len() - sent);
+                    self.unsent = all[sent..].to_vec();
+                    return Ok(Written::Part);
+                }
+                Err(_) => return Ok(Written::Broken),
+            }
+        }
+        Ok(Written::All)
+    }
+}

@@ -1,0 +1,210 @@
+//! What the server under test wants to hear: the floor's two words, or `hubbub.v1.msgpack`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hubbub_protocol::{
+    ChannelName, ClientFrame, Format, MessageId, ServerFrame,
+    frame::{Channels, Connect, Publish, ServerFrame as Frame, SubscribeChannel, Subscribed},
+};
+
+use super::{
+    payload::{self, Stamp},
+    wire,
+};
+
+const CONNECT: u32 = 1;
+const SUBSCRIBE: u32 = 2;
+/// Publishes count their requests from here.
+const FIRST_PUBLISH: u32 = 3;
+
+/// Whether channels keep what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Namespace `live`: nothing is stored, nothing is answered.
+    Ephemeral,
+    /// Namespace `room`: every publish is stored and acknowledged.
+    Durable,
+}
+
+impl Durability {
+    /// The namespace that is so by default.
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Durability::Ephemeral => "live",
+            Durability::Durable => "room",
+        }
+    }
+}
+
+/// The language of one server.
+#[derive(Debug, Clone)]
+pub enum Speech {
+    /// See [`crate::floor`].
+    Floor,
+    /// `hubbub.v1.msgpack`.
+    Hubbub {
+        /// A JWT that may subscribe and publish.
+        token: String,
+        /// Whether publishes ask for an answer and carry a message id.
+        durability: Durability,
+    },
+}
+
+/// What a message that is not a delivery said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The connection is there, and subscribed if it asked for that.
+    Joined,
+    /// A publish is acknowledged.
+    Acknowledged,
+    /// The server refused something, or dropped entries: why.
+    Refused(String),
+}
+
+impl Speech {
+    /// The channel of group `index`.
+    pub fn channel(&self, index: usize) -> String {
+        match self {
+            Speech::Floor => format!("load-{index}"),
+            Speech::Hubbub { durability, .. } => format!("{}:load-{index}", durability.namespace()),
+        }
+    }
+
+    /// The HTTP request that opens a connection.
+    pub fn upgrade(&self) -> Vec<u8> {
+        match self {
+            Speech::Floor => wire::upgrade_request("/", None),
+            Speech::Hubbub { .. } => wire::upgrade_request("/v1/ws", Some(Format::Msgpack.subprotocol())),
+        }
+    }
+
+    /// The first message: who is there, and what it listens to. `None` if there is nothing to say.
+    pub fn join(&self, channel: Option<&str>) -> Option<Vec<u8>> {
+        match self {
+            Speech::Floor => channel.map(|channel| [b"S", channel.as_bytes()].concat()),
+            Speech::Hubbub { token, .. } => {
+                let mut out = Vec::new();
+                let client = Some("hubbub-loadtest".to_owned());
+                ClientFrame::Connect(Connect { id: CONNECT, token: Some(token.clone()), client }).encode(Format::Msgpack, &mut out);
+                if let Some(channel) = channel {
+                    let channels = vec![SubscribeChannel { channel: channel.to_owned(), since: None, slow: None }];
+                    ClientFrame::Subscribe { id: SUBSCRIBE, channels }.encode(Format::Msgpack, &mut out);
+                }
+                Some(out)
+            }
+        }
+    }
+
+    /// The message that publishes a payload of `size` bytes which carries `stamp`.
+    pub fn publish(&self, channel: &str, stamp: Stamp, size: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(size + 128);
+        match self {
+            Speech::Floor => {
+                out.push(b'P');
+                out.extend_from_slice(channel.as_bytes());
+                out.push(b'\n');
+                payload::write_raw(stamp, size, &mut out);
+            }
+            Speech::Hubbub { durability, .. } => {
+                let durable = *durability == Durability::Durable;
+                ClientFrame::Publish(Publish {
+                    id: durable.then(|| request(stamp.number)),
+                    channel: ChannelName::parse(channel).expect("the load test's own channel names are valid"),
+                    message_id: durable.then(|| MessageId::new(unix_ms(), rand::random())),
+                    key: None,
+                    payload: Bytes::from(payload::msgpack(stamp, size)),
+                })
+                .encode(Format::Msgpack, &mut out);
+            }
+        }
+        out
+    }
+
+    /// What `message`, which is no delivery, says to a connection that asked for `channel`.
+    pub fn hear(&self, message: &[u8], channel: Option<&str>) -> Vec<Heard> {
+        match self {
+            Speech::Floor => vec![Heard::Joined],
+            Speech::Hubbub { .. } => hubbub_protocol_frames(message).filter_map(|frame| heard(frame, channel)).collect(),
+        }
+    }
+}
+
+fn hubbub_protocol_frames(message: &[u8]) -> impl Iterator<Item = ServerFrame> + '_ {
+    hubbub_protocol::ServerFrames::new(Format::Msgpack, message).filter_map(Result::ok)
+}
+
+fn heard(frame: ServerFrame, channel: Option<&str>) -> Option<Heard> {
+    match frame {
+        Frame::Reply { id: CONNECT, .. } => channel.is_none().then_some(Heard::Joined),
+        Frame::Reply { id: SUBSCRIBE, result } => Some(match result.read::<Channels<Subscribed>>() {
+            Some(Channels { channels }) => match channels.into_iter().find_map(|channel| channel.error) {
+                Some(error) => Heard::Refused(format!("subscribe: {}: {}", error.code, error.message)),
+                None => Heard::Joined,
+            },
+            None => Heard::Refused("the result of subscribe can't be read".to_owned()),
+        }),
+        Frame::Reply { .. } => Some(Heard::Acknowledged),
+        Frame::Error { error, .. } | Frame::Unsubscribed { error, .. } => {
+            Some(Heard::Refused(format!("{}: {}", error.code, error.message)))
+        }
+        Frame::Disconnect(disconnect) => Some(Heard::Refused(format!("disconnect {}: {}", disconnect.code, disconnect.reason))),
+        Frame::Skip(skip) => Some(Heard::Refused(format!("{} entries skipped: {}", skip.count, skip.reason.as_str()))),
+        Frame::Entry(_) | Frame::Heads { .. } | Frame::Unknown => None,
+    }
+}
+
+fn request(number: u64) -> u32 {
+    FIRST_PUBLISH + (number % u64::from(u32::MAX - FIRST_PUBLISH)) as u32
+}
+
+/// The wall clock, in Unix milliseconds.
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::ClientFrames;
+
+    use super::*;
+
+    fn hubbub(durability: Durability) -> Speech {
+        Speech::Hubbub { token: "t".to_owned(), durability }
+    }
+
+    fn frames(message: &[u8]) -> Vec<ClientFrame> {
+        ClientFrames::new(Format::Msgpack, message, 1 << 16).collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn connect_and_subscribe_are_one_message() {
+        let message = hubbub(Durability::Ephemeral).join(Some("live:load-0")).unwrap();
+        assert!(matches!(&frames(&message)[..], [ClientFrame::Connect(_), ClientFrame::Subscribe { .. }]));
+        let message = hubbub(Durability::Ephemeral).join(None).unwrap();
+        assert!(matches!(&frames(&message)[..], [ClientFrame::Connect(_)]));
+    }
+
+    #[test]
+    fn only_a_durable_publish_asks_for_an_answer() {
+        let stamp = Stamp { number: 0, nanos: 1 };
+        for (durability, asks) in [(Durability::Ephemeral, false), (Durability::Durable, true)] {
+            let message = hubbub(durability).publish("room:x", stamp, 128);
+            let [ClientFrame::Publish(publish)] = &frames(&message)[..] else { panic!("one publish") };
+            assert_eq!((publish.id.is_some(), publish.message_id.is_some(), publish.payload.len()), (asks, asks, 128));
+        }
+    }
+
+    #[test]
+    fn a_refused_subscription_is_not_a_join() {
+        let refused = Subscribed {
+            channel: "live:load-0".to_owned(),
+            error: Some(hubbub_protocol::frame::ErrorBody::new(hubbub_protocol::ErrorCode::Forbidden, "no")),
+            ..Subscribed::default()
+        };
+        let mut message = Vec::new();
+        hubbub_protocol::encode::reply(Format::Msgpack, SUBSCRIBE, &Channels { channels: vec![refused] }, &mut message);
+        let heard = hubbub(Durability::Ephemeral).hear(&message, Some("live:load-0"));
+        assert!(matches!(&heard[..], [Heard::Refused(why)] if why.contains("forbidden")), "{heard:?}");
+    }
+}

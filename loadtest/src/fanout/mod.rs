@@ -1,0 +1,97 @@
+//! `fanout`: what one delivery costs the server, beside the floor, in alternating pairs.
+
+mod report;
+mod run;
+mod shape;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+use crate::{
+    args::{duration, server_binary},
+    drive::{Durability, MIN_PAYLOAD},
+    subject::{Subject, pin},
+};
+use report::Report;
+use run::{Pace, Plan, measure};
+use shape::Shape;
+
+/// `fanout`'s arguments.
+#[derive(Debug, Args)]
+pub struct FanoutArgs {
+    /// Connections that receive.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+    subscribers: u32,
+    /// Publishes per second, in all.
+    #[arg(long, default_value_t = 20.0)]
+    rate: f64,
+    /// Instead of a rate: publish whenever fewer than this many publishes are on their way.
+    #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u64).range(1..))]
+    flood: Option<u64>,
+    /// The chat shape: rooms of so many members, who publish in turn. Without it all listen to one channel.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rooms_of: Option<u32>,
+    /// Bytes of a payload.
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+    /// How long each run publishes while it is measured.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// How long each run publishes before it is measured.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    warmup: Duration,
+    /// How many times the floor and the server are run.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// Publish into durable channels: every publish is stored and acknowledged.
+    #[arg(long)]
+    durable: bool,
+    /// The server. Without it: the `hubbub` beside this program.
+    #[arg(long)]
+    server_bin: Option<PathBuf>,
+    /// The server's core.
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// This program's core.
+    #[arg(long, default_value_t = 1)]
+    generator_core: usize,
+    /// Measure the floor alone.
+    #[arg(long, conflicts_with_all = ["server_bin", "durable"])]
+    floor_only: bool,
+}
+
+/// Runs the pairs and prints each, then medians and quartiles.
+///
+/// # Errors
+/// A server does not start or refuses something; a delivery of the server under test is missing or came twice.
+pub fn run(args: &FanoutArgs) -> Result<()> {
+    ensure!(args.size >= MIN_PAYLOAD, "a payload has at least {MIN_PAYLOAD} bytes: a marker, a number and a time");
+    ensure!(args.server_core != args.generator_core, "the server and the generator need a core each");
+    let binary = if args.floor_only { None } else { Some(server_binary(args.server_bin.as_deref())?) };
+    let durability = if args.durable { Durability::Durable } else { Durability::Ephemeral };
+    let plan = Plan {
+        shape: Shape::new(args.subscribers, args.rooms_of),
+        pace: args.flood.map_or(Pace::Rate(args.rate), Pace::Flood),
+        size: args.size,
+        warmup: args.warmup,
+        duration: args.duration,
+    };
+    pin(args.generator_core)?;
+    let mut report = Report::default();
+    println!("{}", report::HEADER);
+    for pair in 1..=args.pairs {
+        let floor = measure(&Subject::floor(args.server_core)?, &plan)?;
+        report.add_floor(pair, floor);
+        if let Some(binary) = &binary {
+            let hubbub = measure(&Subject::hubbub(binary, args.server_core, durability)?, &plan)?;
+            report.add_hubbub(pair, hubbub);
+        }
+    }
+    print!("{report}");
+    match report.fault() {
+        Some(fault) => bail!("{fault}"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,148 @@
+//! One measured run against one fresh server.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use super::shape::Shape;
+use crate::{drive::Swarm, subject::Subject};
+
+/// How long nothing may come before what is missing is given up.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// When the next publish is due.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// So many per second.
+    Rate(f64),
+    /// Whenever fewer than this many are on their way. A publish is on its way until every subscriber has it.
+    Flood(u64),
+}
+
+/// What every run does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Who listens and who publishes.
+    pub shape: Shape,
+    /// How often.
+    pub pace: Pace,
+    /// Bytes of a payload.
+    pub size: usize,
+    /// How long before the measurement.
+    pub warmup: Duration,
+    /// How long while measured.
+    pub duration: Duration,
+}
+
+/// What a run found.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Server CPU per delivery, in microseconds.
+    pub micros: f64,
+    /// Deliveries per second, until the last one came.
+    pub per_second: f64,
+    /// Median time from publish to delivery.
+    pub p50: Duration,
+    /// 99 of 100 deliveries took at most this.
+    pub p99: Duration,
+    /// Deliveries that had to come.
+    pub expected: u64,
+    /// Of them, those that came.
+    pub received: u64,
+    /// Deliveries that came again.
+    pub repeated: u64,
+    /// Refusals and closed connections, with the first reason.
+    pub refused: Option<String>,
+}
+
+impl Run {
+    /// What is wrong with it, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        if self.received < self.expected {
+            return Some(format!("{} of {} deliveries are missing", self.expected - self.received, self.expected));
+        }
+        if self.repeated > 0 {
+            return Some(format!("{} deliveries came twice", self.repeated));
+        }
+        self.refused.clone()
+    }
+}
+
+/// Opens the connections, warms up, then publishes for the plan's duration and waits for what is on its way.
+pub fn measure(subject: &Subject, plan: &Plan) -> Result<Run> {
+    let mut swarm = Swarm::new(subject.address, subject.speech.clone())?;
+    let channels = plan.shape.channels(&subject.speech);
+    swarm.open(plan.shape.roles(&channels))?;
+    publish(&mut swarm, plan, &channels, plan.warmup)?;
+    drain(&mut swarm)?;
+
+    swarm.measure();
+    let (start, before) = (Instant::now(), subject.cpu()?);
+    publish(&mut swarm, plan, &channels, plan.duration)?;
+    let last = drain(&mut swarm)?;
+    let cpu = subject.cpu()? - before;
+
+    let tally = &swarm.tally;
+    if tally.delivered == 0 {
+        bail!("nothing was delivered: publish for longer, or faster{}", reason(tally.refusal.as_deref()));
+    }
+    Ok(Run {
+        micros: cpu.as_nanos() as f64 / 1_000.0 / tally.delivered as f64,
+        per_second: tally.delivered as f64 / (last - start).as_secs_f64(),
+        p50: tally.latency(0.5),
+        p99: tally.latency(0.99),
+        expected: tally.expected,
+        received: tally.delivered,
+        repeated: tally.repeated,
+        refused: (tally.refused + tally.closed > 0)
+            .then(|| format!("{} refusals, {} connections closed{}", tally.refused, tally.closed, reason(tally.refusal.as_deref()))),
+    })
+}
+
+fn reason(refusal: Option<&str>) -> String {
+    refusal.map(|refusal| format!(" ({refusal})")).unwrap_or_default()
+}
+
+fn publish(swarm: &mut Swarm, plan: &Plan, channels: &[Arc<str>], duration: Duration) -> Result<()> {
+    let start = Instant::now();
+    for turn in 0.. {
+        let Some(()) = await_turn(swarm, plan.pace, turn, start, duration)? else { return Ok(()) };
+        let due = plan.shape.turn(turn);
+        swarm.publish(due.link, &channels[due.room], plan.size, due.subscribers)?;
+    }
+    Ok(())
+}
+
+/// Polls until publish number `turn` is due; `None` if the time is over.
+fn await_turn(swarm: &mut Swarm, pace: Pace, turn: u64, start: Instant, duration: Duration) -> Result<Option<()>> {
+    loop {
+        let elapsed = start.elapsed();
+        if elapsed >= duration {
+            return Ok(None);
+        }
+        let wait = match pace {
+            Pace::Rate(rate) => Duration::from_secs_f64(turn as f64 / rate).saturating_sub(elapsed),
+            Pace::Flood(limit) if swarm.tally.outstanding() < limit => Duration::ZERO,
+            Pace::Flood(_) => duration - elapsed,
+        };
+        if wait.is_zero() {
+            return Ok(Some(()));
+        }
+        swarm.poll(wait.min(duration - elapsed))?;
+    }
+}
+
+/// Polls until everything has come, or nothing has for a while; returns when the last delivery came.
+fn drain(swarm: &mut Swarm) -> Result<Instant> {
+    let mut last = (swarm.tally.delivered, Instant::now());
+    while swarm.tally.missing() > 0 && last.1.elapsed() < QUIET {
+        swarm.poll(Duration::from_millis(50))?;
+        if swarm.tally.delivered != last.0 {
+            last = (swarm.tally.delivered, Instant::now());
+        }
+    }
+    Ok(last.1)
+}

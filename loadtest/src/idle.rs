@@ -1,0 +1,94 @@
+//! `idle`: what a connection costs that only waits, in memory and in the CPU time to open it.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::{
+    args::{duration, server_binary},
+    drive::{Durability, Role, Swarm},
+    subject::{Subject, pin},
+};
+
+/// `idle`'s arguments.
+#[derive(Debug, Args)]
+pub struct IdleArgs {
+    /// Connections at the first look; what a server needs at all is not counted for them.
+    #[arg(long, default_value_t = 1_000)]
+    from: u32,
+    /// Connections at the second look.
+    #[arg(long, default_value_t = 15_000)]
+    to: u32,
+    /// Subscribers of one channel; without it all share one.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rooms_of: Option<u32>,
+    /// How long to wait before each look, so that the server can give back what it needed for opening.
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    settle: Duration,
+    /// The server. Without it: the `hubbub` beside this program.
+    #[arg(long)]
+    server_bin: Option<PathBuf>,
+    /// The server's core.
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// This program's core.
+    #[arg(long, default_value_t = 1)]
+    generator_core: usize,
+    /// Measure the floor alone.
+    #[arg(long, conflicts_with = "server_bin")]
+    floor_only: bool,
+}
+
+/// Measures the floor, then the server, and prints a line for each.
+///
+/// # Errors
+/// A server does not start, refuses a connection, or ends one.
+pub fn run(args: &IdleArgs) -> Result<()> {
+    ensure!(args.from < args.to, "--from is less than --to");
+    let binary = if args.floor_only { None } else { Some(server_binary(args.server_bin.as_deref())?) };
+    pin(args.generator_core)?;
+    println!("server      connections   PSS from KiB     PSS to KiB   KiB/connection   us/connect+subscribe");
+    look("floor", &Subject::floor(args.server_core)?, args)?;
+    if let Some(binary) = binary {
+        look("hubbub", &Subject::hubbub(&binary, args.server_core, Durability::Ephemeral)?, args)?;
+    }
+    Ok(())
+}
+
+fn look(name: &str, subject: &Subject, args: &IdleArgs) -> Result<()> {
+    let mut swarm = Swarm::new(subject.address, subject.speech.clone())?;
+    let role = |index: u32| Role::Member(Arc::from(subject.speech.channel(args.rooms_of.map_or(0, |size| index / size) as usize)));
+    swarm.open((0..args.from).map(role))?;
+    settle(&mut swarm, args.settle)?;
+    let first = subject.memory()?;
+
+    let before = subject.cpu()?;
+    swarm.open((args.from..args.to).map(role))?;
+    let cpu = subject.cpu()? - before;
+    settle(&mut swarm, args.settle)?;
+    let second = subject.memory()?;
+
+    let opened = f64::from(args.to - args.from);
+    println!(
+        "{name:<9} {:>13} {first:>14} {second:>14} {:>16.2} {:>22.1}",
+        args.to,
+        (second as f64 - first as f64) / opened,
+        cpu.as_secs_f64() * 1e6 / opened
+    );
+    Ok(())
+}
+
+/// Waits, answering heartbeats.
+fn settle(swarm: &mut Swarm, time: Duration) -> Result<()> {
+    let start = Instant::now();
+    while let Some(left) = time.checked_sub(start.elapsed()) {
+        swarm.poll(left.min(Duration::from_millis(100)))?;
+    }
+    ensure!(swarm.tally.closed == 0, "the server closed {} connections: {:?}", swarm.tally.closed, swarm.tally.refusal);
+    Ok(())
+}
