@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a publish waits for room in the queue.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A message that somebody wants to publish.
 #[derive(Debug, Clone)]

@@ -75,9 +75,9 @@ impl Channels {
         if let Some(since) = since {
             let outcome = match joined.resume {
                 _ if !durable => Ok(Outcome::lost(Unrecovered::Ephemeral)),
-                Resume::Fresh | Resume::Whole => Ok(Outcome::whole(since)),
+                Resume::Fresh | Resume::Whole if joined.position.seq - since.seq <= self.config.channel.replay => Ok(Outcome::whole(since)),
                 Resume::OtherEpoch => Ok(Outcome::lost(Unrecovered::Epoch)),
-                Resume::AskStore => self.ask_store(&subscription, since, joined.position).await,
+                Resume::Fresh | Resume::Whole | Resume::AskStore => self.ask_store(&subscription, since, joined.position).await,
             };
             let outcome = match outcome {
                 Ok(outcome) => outcome,
@@ -130,7 +130,7 @@ impl Channels {
         if since.seq > 0 && epoch != 0 && epoch != since.epoch {
             return Ok(Outcome::lost(Unrecovered::Epoch));
         }
-        if position.seq - since.seq > u64::from(self.config.channel.replay) {
+        if position.seq - since.seq > self.config.channel.replay {
             return Ok(Outcome { skip: Some((since.seq + 1, position, SkipReason::TooFar)), ..Outcome::lost(Unrecovered::TooFar) });
         }
         if since.seq + 1 < first_seq {

@@ -47,8 +47,8 @@ pub enum Drive {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// A Close frame is the last thing in the queue, or was.
-    Closing(CloseCode),
+    /// A Close frame is the last thing in the queue, or was; the code if this side began.
+    Closing(Option<CloseCode>),
     Over(Option<CloseCode>),
 }
 
@@ -305,23 +305,25 @@ impl Outbox {
         if inner.phase != Phase::Open {
             return;
         }
-        for bytes in self.wire.goodbye(code, reconnect_after) {
-            inner.append(bytes);
-        }
-        inner.phase = Phase::Closing(code);
+        inner.finish(self.wire, self.wire.goodbye(code, reconnect_after), Some(code));
         drop(inner);
         self.flush();
         self.waker.wake();
+    }
+
+    /// Answers the peer's Close with `close`, a Close frame, after everything that waits, and takes nothing more. Flush afterwards.
+    pub fn answer_close(&self, close: Bytes) {
+        let mut inner = self.lock();
+        if inner.phase == Phase::Open {
+            inner.finish(self.wire, [close], None);
+        }
     }
 
     /// The connection is over at once.
     pub fn abort(&self, code: Option<CloseCode>) {
         let mut inner = self.lock();
         if !matches!(inner.phase, Phase::Over(_)) {
-            inner.phase = Phase::Over(code.or(inner.code()));
-            inner.queue = VecDeque::new();
-            inner.latest = Vec::new();
-            inner.bytes = 0;
+            inner.over(code);
         }
         self.waker.wake();
     }
@@ -357,7 +359,7 @@ impl Outbox {
                         inner.blocked = false;
                         inner.write(stream, self.wire);
                     }
-                    Poll::Ready(Err(_)) => inner.phase = Phase::Over(inner.code()),
+                    Poll::Ready(Err(_)) => inner.over(None),
                     Poll::Pending => break,
                 }
             }
@@ -405,8 +407,7 @@ impl Inner {
     fn code(&self) -> Option<CloseCode> {
         match self.phase {
             Phase::Open => None,
-            Phase::Closing(code) => Some(code),
-            Phase::Over(code) => code,
+            Phase::Closing(code) | Phase::Over(code) => code,
         }
     }
 
@@ -452,10 +453,23 @@ impl Inner {
         self.queue.truncate(usize::from(self.written > 0));
         self.latest = Vec::new();
         self.bytes = self.queue.front().map_or(0, |piece| piece.len() - self.written);
-        for bytes in wire.goodbye(code, reconnect_after) {
+        self.finish(wire, wire.goodbye(code, reconnect_after), Some(code));
+    }
+
+    /// Appends the last that is said. What `latest` holds back precedes it: nothing follows a Close frame (RFC 6455 section 5.5.1).
+    fn finish(&mut self, wire: Wire, last: impl IntoIterator<Item = Bytes>, code: Option<CloseCode>) {
+        self.release_latest(wire);
+        for bytes in last {
             self.append(bytes);
         }
         self.phase = Phase::Closing(code);
+    }
+
+    fn over(&mut self, code: Option<CloseCode>) {
+        self.phase = Phase::Over(code.or(self.code()));
+        self.queue = VecDeque::new();
+        self.latest = Vec::new();
+        self.bytes = 0;
     }
 
     fn write(&mut self, stream: &TcpStream, wire: Wire) -> Written {
@@ -476,9 +490,7 @@ impl Inner {
                     return Written::Stuck;
                 }
                 Err(_) => {
-                    self.phase = Phase::Over(self.code());
-                    self.queue.clear();
-                    self.bytes = 0;
+                    self.over(None);
                     return Written::Stuck;
                 }
             }
@@ -515,5 +527,87 @@ impl Inner {
             self.written = 0;
             self.queue.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::{ChannelName, Entry, Format, Kind};
+
+    use super::*;
+    use crate::hub::close;
+
+    const WIRE: Wire = Wire::Socket(Format::Json);
+
+    fn outbox() -> Arc<Outbox> {
+        Outbox::new(Sink::Task, WIRE, 1 << 10)
+    }
+
+    fn subscribe(outbox: &Arc<Outbox>) -> Arc<Subscription> {
+        let subscription = Subscription::new(ChannelName::parse("ticks").unwrap(), outbox.clone(), Slow::Latest);
+        outbox.activate(&subscription);
+        subscription
+    }
+
+    fn tick(time: u64) -> Arc<Delivery> {
+        Delivery::new(Arc::new(Entry {
+            channel: ChannelName::parse("ticks").unwrap(),
+            place: None,
+            kind: Kind::Message,
+            message_id: None,
+            publisher: "clock".into(),
+            key: None,
+            time,
+            payload: Bytes::from_static(&[0xc0]),
+        }))
+    }
+
+    #[test]
+    fn nothing_follows_a_close_frame() {
+        let answered = outbox();
+        answered.answer_close(close(CloseCode::Normal));
+        answered.push(WIRE.ping());
+        answered.close(CloseCode::Draining, None);
+        answered.deliver(&subscribe(&answered), &[tick(1)]);
+        assert_eq!(answered.take(), [close(CloseCode::Normal)]);
+        assert_eq!(answered.code(), None, "the peer began");
+
+        let closed = outbox();
+        closed.close(CloseCode::TooLarge, None);
+        closed.answer_close(close(CloseCode::Normal));
+        assert_eq!(closed.take(), [close(CloseCode::TooLarge)]);
+        assert_eq!(closed.code(), Some(CloseCode::TooLarge));
+    }
+
+    #[test]
+    fn what_latest_holds_back_precedes_the_goodbye() {
+        let outbox = outbox();
+        let subscription = subscribe(&outbox);
+        outbox.stuck();
+        let held = tick(1);
+        outbox.deliver(&subscription, std::slice::from_ref(&held));
+        outbox.close(CloseCode::TooLarge, None);
+        assert_eq!(outbox.take(), [held.sealed(WIRE).clone(), close(CloseCode::TooLarge)]);
+    }
+
+    #[tokio::test]
+    async fn a_broken_socket_holds_nothing_back() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let outbox = Outbox::new(Sink::Socket(stream), WIRE, 64 << 20);
+        let subscription = subscribe(&outbox);
+        while !outbox.lock().blocked {
+            outbox.push(Bytes::from_static(&[0; 1 << 16]));
+            outbox.flush();
+        }
+        outbox.deliver(&subscription, &[tick(1)]);
+        socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut peer, b"reset").await.unwrap();
+        drop(peer);
+        assert_eq!(std::future::poll_fn(|cx| outbox.poll_drive(cx)).await, Drive::Over);
+        assert_eq!(outbox.bytes(), 0);
+        outbox.end(&subscription);
+        assert_eq!(Arc::strong_count(&subscription), 1);
     }
 }

@@ -21,8 +21,8 @@ use crate::{
     world::World,
 };
 
-/// Between two sweeps.
-const SWEEP: Duration = Duration::from_millis(500);
+/// Between two sweeps, at most and at least: a quarter of the shorter of heartbeat and grace, so that a peer has its grace.
+const SWEEP: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(5)];
 /// How long a goodbye may take to leave and to be answered.
 const GOODBYE_MS: u64 = 5_000;
 
@@ -88,7 +88,8 @@ impl Connections {
 
     /// Sweeps until it is dropped.
     pub async fn sweep(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(SWEEP);
+        let session = &self.config.session;
+        let mut ticks = tokio::time::interval((session.heartbeat.min(session.grace) / 4).clamp(SWEEP[1], SWEEP[0]));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -11,7 +11,7 @@ use futures_util::Stream;
 use hubbub_protocol::{CloseCode, Format};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error, Message},
+    tungstenite::{Error, Message, error::ProtocolError},
 };
 
 use super::Half;
@@ -173,7 +173,98 @@ fn violation(error: &Error) -> Option<CloseCode> {
     match error {
         Error::Capacity(_) => Some(CloseCode::TooLarge),
         Error::Utf8(_) => Some(CloseCode::InvalidText),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
         Error::Protocol(_) => Some(CloseCode::WebSocketProtocol),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        task::JoinHandle,
+    };
+
+    use super::*;
+    use crate::{
+        hub::{Sink, Wire, close},
+        session::Vitals,
+        transport::websocket::accept,
+        world::Clock,
+    };
+
+    struct Silent;
+
+    impl Peer for Silent {
+        async fn message(&mut self, _: Message) {}
+        fn poll_answers(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+        fn is_waiting(&self) -> bool {
+            false
+        }
+        async fn room(&mut self) {}
+        fn beat(&mut self) {}
+    }
+
+    /// The peer's end of a connection, and how it will have ended.
+    async fn connection() -> (TcpStream, JoinHandle<Ended>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let outbox = Outbox::new(Sink::Socket(stream), Wire::Socket(Format::Json), 1 << 20);
+        let vitals = Arc::new(Vitals::new(0));
+        let ended = tokio::spawn(async move {
+            let socket = accept(outbox.clone(), vitals, Clock::System, Vec::new(), 1 << 10).await;
+            drive(socket, outbox, &mut Silent).await
+        });
+        (peer, ended)
+    }
+
+    async fn heard(peer: &mut TcpStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_close_is_answered_with_its_code() {
+        let (mut peer, ended) = connection().await;
+        // 1000, under a mask of zeros.
+        peer.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await.unwrap();
+        assert_eq!(heard(&mut peer).await, [0x88, 0x02, 0x03, 0xe8]);
+        drop(peer);
+        assert_eq!(ended.await.unwrap(), Ended::Closed(CloseCode::Normal));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_leaves_without_a_word_broke_no_rule() {
+        let (mut peer, ended) = connection().await;
+        peer.shutdown().await.unwrap();
+        assert!(heard(&mut peer).await.is_empty());
+        drop(peer);
+        assert_eq!(ended.await.unwrap(), Ended::Broken);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_after_a_violation_does_not_lose_the_close_frame() {
+        let (mut peer, ended) = connection().await;
+        // A frame that is not masked, and much more.
+        peer.write_all(&[0x82, 0x01, 0x00]).await.unwrap();
+        peer.write_all(&[0; 1 << 20]).await.unwrap();
+        assert_eq!(heard(&mut peer).await, close(CloseCode::WebSocketProtocol));
+        drop(peer);
+        assert_eq!(ended.await.unwrap(), Ended::Closed(CloseCode::WebSocketProtocol));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_too_long_is_refused_by_its_header() {
+        let (mut peer, ended) = connection().await;
+        peer.write_all(&[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0]).await.unwrap();
+        assert_eq!(heard(&mut peer).await, close(CloseCode::TooLarge));
+        drop(peer);
+        assert_eq!(ended.await.unwrap(), Ended::Closed(CloseCode::TooLarge));
     }
 }

@@ -16,6 +16,9 @@ use tokio::{
 
 use crate::{hub::Outbox, session::Vitals, world::Clock};
 
+/// The first byte of a Close frame (RFC 6455 section 5.2).
+const CLOSE: u8 = 0x88;
+
 /// The reading side of a plain socket, and the way into its outbox.
 #[derive(Debug)]
 pub struct Half {
@@ -53,8 +56,13 @@ impl AsyncRead for Half {
 }
 
 impl AsyncWrite for Half {
+    /// tungstenite writes a whole frame at a time, because its own buffer is off: a pong, or the answer to a Close.
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.outbox.push(Bytes::copy_from_slice(bytes));
+        let frame = Bytes::copy_from_slice(bytes);
+        match bytes.first() {
+            Some(&CLOSE) => self.outbox.answer_close(frame),
+            _ => self.outbox.push(frame),
+        }
         self.outbox.flush();
         Poll::Ready(Ok(bytes.len()))
     }

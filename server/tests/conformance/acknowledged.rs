@@ -1,0 +1,48 @@
+//! Promise 1: acknowledged means stored.
+
+use crate::support::{Pair, seq};
+
+crate::on_every_pair!(survives_a_restart, history_tells_what_was_published, a_refused_publish_leaves_nothing);
+
+async fn survives_a_restart(pair: Pair) {
+    let server = pair.server().await;
+    let mut alice = server.peer("alice").await;
+    let published = alice.publish("room:1", r#"{"text":"hello"}"#).await;
+    let server = server.restart(|_| {}).await;
+    let mut alice = server.peer("alice").await;
+    let page = alice.history("room:1", None, None, None).await.unwrap();
+    assert_eq!(page.entries.len(), 1);
+    assert_eq!(page.entries[0].message_id, Some(published.message_id));
+    assert_eq!((page.head.epoch, page.head.seq), (published.epoch.unwrap(), published.seq.unwrap()));
+}
+
+async fn history_tells_what_was_published(pair: Pair) {
+    let server = pair.server().await;
+    let mut alice = server.peer("alice").await;
+    alice.publish_many("room:1", 25).await;
+    let page = alice.history("room:1", None, None, Some(10)).await.unwrap();
+    assert_eq!(page.entries.iter().map(seq).collect::<Vec<_>>(), (16..=25).collect::<Vec<_>>());
+    assert!(page.more);
+    let page = alice.history("room:1", None, Some(6), None).await.unwrap();
+    assert_eq!(page.entries.iter().map(seq).collect::<Vec<_>>(), (1..=5).collect::<Vec<_>>());
+    assert!(!page.more);
+    let page = alice.history("room:1", Some(20), None, Some(3)).await.unwrap();
+    assert_eq!(page.entries.iter().map(seq).collect::<Vec<_>>(), [21, 22, 23]);
+    assert!(page.more);
+    assert_eq!((page.first, page.head.seq), (1, 25));
+    for entry in &page.entries {
+        assert_eq!(entry.place.unwrap().ordinal, seq(entry));
+        assert_eq!(&*entry.publisher, "alice");
+    }
+    let empty = alice.history("room:nothing", None, None, None).await.unwrap();
+    assert_eq!((empty.entries.len(), empty.head.seq, empty.first, empty.more), (0, 0, 1, false));
+}
+
+async fn a_refused_publish_leaves_nothing(pair: Pair) {
+    let server = pair.server_with(&["channel.payload=1KiB"]).await;
+    let mut alice = server.peer("alice").await;
+    let long = format!("\"{}\"", "x".repeat(2_000));
+    let refusal = alice.publish_with("room:1", &long, None, None).await;
+    crate::support::refused(refusal, hubbub_protocol::ErrorCode::PayloadTooLarge);
+    assert_eq!(alice.publish("room:1", "1").await.seq, Some(1));
+}
