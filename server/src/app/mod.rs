@@ -189,18 +189,21 @@ impl App {
         self.health.drain();
         self.draining.cancel();
         self.handle.graceful_shutdown(Some(window));
+        let [goodbyes, rest] = [window.mul_f64(0.8), window.mul_f64(0.2)];
         let farewell = async {
             self.connections.drain(self.config.drain.notice).await;
             while !self.connections.is_empty() || self.handle.connection_count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(window, farewell).await.is_err() {
+        if tokio::time::timeout(goodbyes, farewell).await.is_err() {
             tracing::warn!(connections = self.connections.len(), "some connections did not end in time; they are cut");
             self.connections.abort();
         }
         self.handle.shutdown();
-        self.tasks.stop().await;
+        if tokio::time::timeout(rest, self.tasks.stop()).await.is_err() {
+            tracing::error!("some tasks did not end in time");
+        }
         let noted = self.mark.note(&self.db).await;
         if let Err(error) = noted.and(self.lease.release(&self.db, &self.world.clock).await) {
             tracing::warn!(%error, "the store could not be left in order");
