@@ -1,0 +1,42 @@
+# Hubbub's tasks: `make help` lists them. ARGS are passed on: make run ARGS='--set log.filter=debug'
+
+DATA := target/data
+BUILT := $(or $(CARGO_TARGET_DIR),target)/release
+NIGHTLY ?= +nightly
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= client_msgpack client_json server_msgpack server_json payload name
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint tools demo-data bench fuzz
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build Hubbub and serve on 127.0.0.1:8080, with its database in this directory
+	cargo run --release --bin hubbub -- serve $(ARGS)
+
+test: tools demo-data ## Run every test, after getting what they need
+	cargo test --doc --workspace
+	cargo nextest run --workspace $(ARGS)
+
+lint: ## Check formatting, clippy and the documentation; no warning passes
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
+
+tools: ## Get what the tests need beside Rust: cargo-nextest, and a python3 with venv
+	@.ci/tools.sh
+
+demo-data: ## Fetch real data (vega-datasets, by npm) into target/data
+	@loadtest/fetch-data.sh $(DATA)
+
+bench: ## Measure fan-out and idle connections beside the floor: two idle cores, some minutes
+	cargo build --release --package hubbub-server --package hubbub-loadtest
+	$(BUILT)/hubbub-loadtest fanout $(ARGS)
+	$(BUILT)/hubbub-loadtest idle
+
+fuzz: ## Fuzz each target of the protocol for FUZZ_SECONDS (60); wants cargo-fuzz and a nightly compiler
+	cargo run --package hubbub-protocol --example fuzz_seeds
+	cd protocol && set -e; for target in $(FUZZ_TARGETS); do \
+		cargo $(NIGHTLY) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096; \
+	done
