@@ -136,7 +136,8 @@ fn check_record(record: &Path, rows: usize, subscribers: usize) {
         assert!(log.keys().copied().eq(1..=log.len() as u64), "a log without holes, and without rows that nobody was told of");
     }
     for number in 0..subscribers {
-        let file = (0..=subscribers).map(|n| record.join(format!("subscriber-{n}.ndjson"))).filter(|file| file.exists()).nth(number).unwrap();
+        let file =
+            (0..=subscribers).map(|n| record.join(format!("subscriber-{n}.ndjson"))).filter(|file| file.exists()).nth(number).unwrap();
         let mut seen: HashMap<String, Vec<(u64, u64)>> = HashMap::new();
         for line in lines(&file).iter().filter(|line| line["event"] == "entry") {
             let place = (line["seq"].as_u64().unwrap(), line["row"].as_u64().unwrap());
@@ -154,7 +155,8 @@ fn five_kills_lose_and_double_nothing() {
     let mut server = Server::start();
     let record = TempDir::new().unwrap();
     let arguments = ["--channel-column", "Origin State", "--limit", "10000", "--rate", "1500", "--subscribers", "4", "--dropping", "2"];
-    let replay = server.replay(&data("birdstrikes.csv"), record.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let replay =
+        server.replay(&data("birdstrikes.csv"), record.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let published = record.path().join("published.ndjson");
     for kill in 1..=5 {
         wait_until("enough rows were acknowledged", || {
@@ -174,7 +176,8 @@ fn every_script_arrives_as_it_was() {
     let record = TempDir::new().unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/scripts.ndjson");
     let rows = lines(&file).len();
-    let output = server.replay(&file, record.path(), &["--channel-column", "lang", "--subscribers", "2", "--dropping", "1"]).output().unwrap();
+    let output =
+        server.replay(&file, record.path(), &["--channel-column", "lang", "--subscribers", "2", "--dropping", "1"]).output().unwrap();
     succeeded(&output);
     check_record(record.path(), rows, 2);
 }
@@ -183,7 +186,12 @@ fn every_script_arrives_as_it_was() {
 fn sigterm_ends_it_in_peace() {
     let mut server = Server::start();
     let record = TempDir::new().unwrap();
-    let replay = server.replay(&data("stocks.csv"), record.path(), &["--channel-column", "symbol", "--rate", "300"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let replay = server
+        .replay(&data("stocks.csv"), record.path(), &["--channel-column", "symbol", "--rate", "300"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let published = record.path().join("published.ndjson");
     wait_until("it is under way", || fs::metadata(&published).is_ok_and(|file| file.len() > 1_000));
     server.signal(Signal::TERM);

@@ -43,7 +43,8 @@ async fn a_token_may_come_with_the_upgrade(pair: Pair) {
     let open = |token: String| async move { Peer::open_with(address, Format::Msgpack, TcpSocket::new_v4().unwrap(), Some(&token)).await };
     let (good, bad) = (server.token("alice"), "nonsense".to_owned());
     let mut peer = open(good).await.unwrap();
-    let connected: Connected = peer.request(|id| ClientFrame::Connect(Connect { id, token: None, client: None })).await.unwrap().read().unwrap();
+    let connected: Connected =
+        peer.request(|id| ClientFrame::Connect(Connect { id, token: None, client: None })).await.unwrap().read().unwrap();
     assert_eq!(connected.user, "alice");
     let Err(Error::Http(response)) = open(bad).await else { panic!("it was let in") };
     assert_eq!(response.status(), 401);

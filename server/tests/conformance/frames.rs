@@ -105,7 +105,12 @@ async fn what_is_no_frame_ends_the_connection(pair: Pair) {
         let mut alice = server.peer("alice").await;
         alice.send_bytes(bytes.clone()).await;
         let (disconnect, closed) = alice.closed().await;
-        assert_eq!((closed, disconnect.map(|disconnect| disconnect.code)), (Some(code), Some(code)), "{:02x?}", &bytes[..4.min(bytes.len())]);
+        assert_eq!(
+            (closed, disconnect.map(|disconnect| disconnect.code)),
+            (Some(code), Some(code)),
+            "{:02x?}",
+            &bytes[..4.min(bytes.len())]
+        );
     }
     let mut alice = server.peer("alice").await;
     alice.send_bytes(nested(32)).await;

@@ -32,7 +32,10 @@ impl Request {
     }
 
     pub fn post(path: &str, body: &str) -> Self {
-        let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         Self { head, body: body.to_owned() }
     }
 
@@ -59,7 +62,11 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(':')).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 }
 
@@ -92,7 +99,8 @@ async fn a_publish_reaches_subscribers_and_is_safe_to_retry(pair: Pair) {
     let other = json!({"payload": 2, "message_id": id}).to_string();
     let reused = request(server.address(), Request::post(ENTRIES, &other).with_token(&server.token("alice"))).await;
     assert_eq!((reused.status, reused.json()["code"].as_str()), (409, Some("id_reused")));
-    let ephemeral = request(server.address(), Request::post("/v1/channels/live:1/entries", "{\"payload\":1}").with_token(&server.token("alice"))).await;
+    let ephemeral =
+        request(server.address(), Request::post("/v1/channels/live:1/entries", "{\"payload\":1}").with_token(&server.token("alice"))).await;
     assert_eq!((ephemeral.status, ephemeral.json()["seq"].as_u64()), (201, None));
 }
 
@@ -122,7 +130,10 @@ async fn history_and_info(pair: Pair) {
     assert_eq!((seqs, page["more"].as_bool(), page["head"]["seq"].as_u64()), (vec![4, 5, 6, 7], Some(true), Some(12)));
     assert_eq!(page["entries"][0]["payload"], 3);
     let info = get("/v1/channels/room:1".to_owned()).await.json();
-    assert_eq!((info["name"].as_str(), info["messages"].as_u64(), info["subscribers"].as_u64(), info["durable"].as_bool()), (Some("room:1"), Some(12), Some(1), Some(true)));
+    assert_eq!(
+        (info["name"].as_str(), info["messages"].as_u64(), info["subscribers"].as_u64(), info["durable"].as_bool()),
+        (Some("room:1"), Some(12), Some(1), Some(true))
+    );
     assert_eq!(get("/v1/channels/room:none".to_owned()).await.status, 404);
     let ephemeral = get("/v1/channels/live:1".to_owned()).await.json();
     assert_eq!((ephemeral["durable"].as_bool(), ephemeral["head"].is_null()), (Some(false), true));

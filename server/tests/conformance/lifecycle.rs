@@ -2,14 +2,22 @@
 
 use hubbub_protocol::{ClientFrame, Retry};
 use hubbub_server::{
-    app::{App, StartError, TakeOver},
+    app::{App, Notice, StartError, TakeOver},
     store::LeaseError,
     world::World,
 };
 
-use crate::support::{Pair, publish};
+use crate::{
+    http::{Request, request},
+    support::{Pair, publish},
+};
 
-crate::on_every_pair!(a_second_instance_is_refused, a_second_instance_may_wait, a_drain_answers_and_says_goodbye, migrations_go_down_and_up);
+crate::on_every_pair!(
+    a_second_instance_is_refused,
+    a_second_instance_may_wait,
+    a_drain_answers_and_says_goodbye,
+    migrations_go_down_and_up
+);
 
 async fn a_second_instance_is_refused(pair: Pair) {
     let server = pair.server().await;
@@ -28,13 +36,13 @@ async fn a_second_instance_may_wait(pair: Pair) {
     let second = tokio::spawn(App::start(config, World::system(), TakeOver::Wait));
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(!second.is_finished());
-    server.app.shut_down().await;
+    server.app.shut_down(Notice::None).await;
     let second = second.await.unwrap().unwrap();
-    second.shut_down().await;
+    second.shut_down(Notice::None).await;
 }
 
 async fn a_drain_answers_and_says_goodbye(pair: Pair) {
-    let server = pair.server().await;
+    let server = pair.server_with(&["drain.notice=1s"]).await;
     let mut alice = server.peer("alice").await;
     let mut bob = server.peer("bob").await;
     bob.subscribe("room:1").await;
@@ -44,7 +52,11 @@ async fn a_drain_answers_and_says_goodbye(pair: Pair) {
     alice.send(&[ClientFrame::Ping { id: 201 }]).await;
     alice.answer(201).await.unwrap();
     let address = server.address();
-    let stopping = tokio::spawn(server.app.shut_down());
+    let not_ready = || async move { request(address, Request::get("/readyz")).await };
+    let stopping = tokio::spawn(server.app.shut_down(Notice::Given));
+    // Whoever asks meanwhile is told, and comes no more.
+    let answer = not_ready().await;
+    assert_eq!((answer.status, answer.json()["status"].as_str()), (503, Some("draining")));
     for n in 1..=200 {
         alice.answer(n).await.unwrap();
     }
@@ -63,7 +75,7 @@ async fn migrations_go_down_and_up(pair: Pair) {
     let server = pair.server().await;
     server.peer("alice").await.publish("room:1", "1").await;
     let config = server.config();
-    server.app.shut_down().await;
+    server.app.shut_down(Notice::None).await;
     let db = hubbub_server::store::Db::open(&config.store).await.unwrap();
     db.migrate_down(0).await.unwrap();
     db.migrate().await.unwrap();

@@ -67,14 +67,12 @@ async fn a_reply_precedes_what_follows_from_it(pair: Pair) {
         let id = alice.next_id();
         let one = hubbub_protocol::frame::SubscribeChannel { channel: "room:1".to_owned(), since: None, slow: None };
         alice.send(&[ClientFrame::Subscribe { id, channels: vec![one] }]).await;
-        let head = loop {
-            match alice.next().await {
-                ServerFrame::Reply { id: of, result } if of == id => {
-                    let list: hubbub_protocol::frame::Channels<hubbub_protocol::frame::Subscribed> = result.read().unwrap();
-                    break list.channels[0].head.unwrap();
-                }
-                other => panic!("before the reply: {other:?}"),
+        let head = match alice.next().await {
+            ServerFrame::Reply { id: of, result } if of == id => {
+                let list: hubbub_protocol::frame::Channels<hubbub_protocol::frame::Subscribed> = result.read().unwrap();
+                list.channels[0].head.unwrap()
             }
+            other => panic!("before the reply: {other:?}"),
         };
         let id = alice.next_id();
         alice.send(&[ClientFrame::Unsubscribe { id, channels: vec!["room:1".to_owned()] }]).await;

@@ -74,7 +74,9 @@ async fn from_memory_reads_no_store(pair: Pair) {
     let mut alice = server.peer("alice").await;
     alice.subscribe("room:1").await;
     alice.publish_many("room:1", 100).await;
-    let reads = |server: &Server| ["replay", "repair", "history"].map(|kind| server.metric(&format!("hubbub_store_reads_total{{kind=\"{kind}\"}}")));
+    let reads = |server: &Server| {
+        ["replay", "repair", "history"].map(|kind| server.metric(&format!("hubbub_store_reads_total{{kind=\"{kind}\"}}")))
+    };
     let before = reads(&server);
     for n in 0..20 {
         let mut peer = server.peer("bob").await;
@@ -164,7 +166,9 @@ async fn too_far_says_so(pair: Pair) {
 
 async fn another_past_says_so(pair: Pair) {
     let server = cold(pair, 5, &[]).await;
-    for (cursor, why) in [(at(2, 3), "an epoch that never was"), (at(1, 6), "ahead of the head"), (at(1, (1 << 53) - 1), "the end of numbers")] {
+    for (cursor, why) in
+        [(at(2, 3), "an epoch that never was"), (at(1, 6), "ahead of the head"), (at(1, (1 << 53) - 1), "the end of numbers")]
+    {
         let mut bob = server.peer("bob").await;
         let subscribed = bob.subscribe_with("room:1", cursor, None).await.unwrap();
         assert_eq!((subscribed.recovered, subscribed.reason), (Some(false), Some(Unrecovered::Epoch)), "{why}");
@@ -261,7 +265,8 @@ async fn several_channels_in_one_subscribe(pair: Pair) {
     let mut alice = server.peer("alice").await;
     alice.publish_many("room:1", 3).await;
     let one = |channel: &str, since| SubscribeChannel { channel: channel.to_owned(), since, slow: None };
-    let channels = vec![one("room:1", at(1, 1)), one("not a name", None), one("live:1", at(1, 1)), one("room:1", None), one("room:2", None)];
+    let channels =
+        vec![one("room:1", at(1, 1)), one("not a name", None), one("live:1", at(1, 1)), one("room:1", None), one("room:2", None)];
     let id = alice.next_id();
     alice.send(&[ClientFrame::Subscribe { id, channels }]).await;
     let ServerFrame::Reply { result, .. } = alice.next().await else { panic!("not a reply") };

@@ -66,7 +66,13 @@ async fn another_content_is_refused(pair: Pair) {
     refused(alice.publish_with("room:1", "1", Some(id), Some("k")).await, ErrorCode::IdReused);
     // In one batch too, and it fails nobody else.
     let id = message_id(server.now(), 2);
-    alice.send(&[publish(Some(900), "room:1", "1", Some(id), None), publish(Some(901), "room:1", "2", Some(id), None), publish(Some(902), "room:1", "3", None, None)]).await;
+    alice
+        .send(&[
+            publish(Some(900), "room:1", "1", Some(id), None),
+            publish(Some(901), "room:1", "2", Some(id), None),
+            publish(Some(902), "room:1", "3", None, None),
+        ])
+        .await;
     let mut answers = Vec::new();
     for n in 900..=902 {
         answers.push(alice.answer(n).await);

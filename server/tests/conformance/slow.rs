@@ -156,7 +156,15 @@ async fn unread_answers_are_bounded(pair: Pair) {
         alice.publish("room:1", &filler(n)).await;
     }
     let mut slow = stalled(&server, "slow").await;
-    let history = |id| hubbub_protocol::ClientFrame::History(hubbub_protocol::frame::History { id, channel: crate::support::name("room:1"), after: None, before: None, limit: None });
+    let history = |id| {
+        hubbub_protocol::ClientFrame::History(hubbub_protocol::frame::History {
+            id,
+            channel: crate::support::name("room:1"),
+            after: None,
+            before: None,
+            limit: None,
+        })
+    };
     let requests: Vec<_> = (100..300).map(history).collect();
     slow.send(&requests).await;
     eventually("it is closed", || server.metric("hubbub_connections_closed_total{code=\"4505\"}") == 1.0).await;

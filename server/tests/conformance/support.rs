@@ -14,11 +14,14 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use hubbub_protocol::{
     ChannelName, ClientFrame, Cursor, Entry, ErrorCode, Format, Key, MessageId, ServerFrame, ServerFrames,
-    frame::{Channels, Connect, Connected, Disconnect, ErrorBody, History, HistoryPage, Publish, Published, RawResult, Skip, Slow, SubscribeChannel, Subscribed},
+    frame::{
+        Channels, Connect, Connected, Disconnect, ErrorBody, History, HistoryPage, Publish, Published, RawResult, Skip, Slow,
+        SubscribeChannel, Subscribed,
+    },
     msgpack_payload,
 };
 use hubbub_server::{
-    app::{App, TakeOver},
+    app::{App, Notice, TakeOver},
     auth::{Action, Claims, Grant, mint},
     config::{Config, Sources},
     world::{Clock, World},
@@ -98,7 +101,7 @@ impl Server {
     /// Stops in peace, lets the test do something to the files, and starts again on the same database.
     pub async fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
         let Self { app, pair, dir, world, settings } = self;
-        app.shut_down().await;
+        app.shut_down(Notice::None).await;
         meanwhile(dir.path());
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         Self::start(pair, dir, &settings, world).await
@@ -111,8 +114,16 @@ impl Server {
 
     pub fn token_for(&self, user: &str, seconds: i64, grants: &[(&str, &[Action])]) -> String {
         let now = (self.now() / 1_000) as i64;
-        let grants = grants.iter().map(|(pattern, actions)| Grant { channels: vec![(*pattern).to_owned()], actions: actions.to_vec() }).collect();
-        let claims = Claims { sub: user.to_owned(), iat: now as u64, exp: (now + seconds) as u64, aud: Some("hubbub".to_owned()), iss: None, grants };
+        let grants =
+            grants.iter().map(|(pattern, actions)| Grant { channels: vec![(*pattern).to_owned()], actions: actions.to_vec() }).collect();
+        let claims = Claims {
+            sub: user.to_owned(),
+            iat: now as u64,
+            exp: (now + seconds) as u64,
+            aud: Some("hubbub".to_owned()),
+            iss: None,
+            grants,
+        };
         mint(SECRET.as_bytes(), &claims).unwrap()
     }
 
@@ -184,7 +195,12 @@ impl Peer {
     }
 
     /// The same over a socket of the test's own making, and with a token in the upgrade.
-    pub async fn open_with(address: SocketAddr, format: Format, socket: TcpSocket, token: Option<&str>) -> Result<Self, tungstenite::Error> {
+    pub async fn open_with(
+        address: SocketAddr,
+        format: Format,
+        socket: TcpSocket,
+        token: Option<&str>,
+    ) -> Result<Self, tungstenite::Error> {
         let stream = socket.connect(address).await?;
         let mut request = format!("ws://{address}/v1/ws").into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", format.subprotocol().parse().unwrap());
@@ -313,7 +329,13 @@ impl Peer {
         self.publish_with(channel, payload, None, None).await.unwrap()
     }
 
-    pub async fn publish_with(&mut self, channel: &str, payload: &str, message_id: Option<MessageId>, key: Option<&str>) -> Result<Published, ErrorBody> {
+    pub async fn publish_with(
+        &mut self,
+        channel: &str,
+        payload: &str,
+        message_id: Option<MessageId>,
+        key: Option<&str>,
+    ) -> Result<Published, ErrorBody> {
         let frame = |id| publish(Some(id), channel, payload, message_id, key);
         Ok(self.request(frame).await?.read().unwrap())
     }
@@ -330,7 +352,13 @@ impl Peer {
         }
     }
 
-    pub async fn history(&mut self, channel: &str, after: Option<u64>, before: Option<u64>, limit: Option<u32>) -> Result<HistoryPage, ErrorBody> {
+    pub async fn history(
+        &mut self,
+        channel: &str,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: Option<u32>,
+    ) -> Result<HistoryPage, ErrorBody> {
         let frame = |id| ClientFrame::History(History { id, channel: name(channel), after, before, limit });
         Ok(self.request(frame).await?.history().unwrap())
     }
