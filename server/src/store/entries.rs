@@ -13,7 +13,7 @@ use sqlx::FromRow;
 use super::{
     Db, StoreError, Tx,
     channels::{self, Head},
-    epoch, on,
+    column, epoch, on,
     publishes::{self, Answer},
     read,
 };
@@ -210,7 +210,7 @@ async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: 
     let mut entries = Vec::new();
     let mut bytes = 0;
     read!(db, pool => {
-        let mut rows = sqlx::query_as::<_, Row>(sql).bind(channel_id).bind(page.after as i64).bind(page.upto as i64).bind(page.entries).fetch(pool);
+        let mut rows = sqlx::query_as::<_, Row>(sql).bind(channel_id).bind(column(page.after)).bind(column(page.upto)).bind(page.entries).fetch(pool);
         while let Some(row) = rows.try_next().await? {
             bytes += row.payload.len();
             if bytes > page.bytes && !entries.is_empty() {
@@ -260,8 +260,8 @@ pub async fn first(db: &Db, channel_id: i64, floor: u64, since: u64) -> Result<O
         "SELECT seq, epoch FROM entries WHERE channel_id = $1 AND seq > $2 AND time >= $3 ORDER BY seq LIMIT 1",
     )
     .bind(channel_id)
-    .bind(floor as i64)
-    .bind(since as i64)
+    .bind(column(floor))
+    .bind(column(since))
     .fetch_optional(pool)
     .await)?;
     Ok(row.map(|(seq, epoch)| (seq as u64, epoch as u64)))
@@ -274,7 +274,7 @@ pub async fn first(db: &Db, channel_id: i64, floor: u64, since: u64) -> Result<O
 pub async fn epoch_at(db: &Db, channel_id: i64, seq: u64) -> Result<Option<u64>, StoreError> {
     let epoch: Option<i64> = read!(db, pool => sqlx::query_scalar("SELECT epoch FROM entries WHERE channel_id = $1 AND seq = $2")
         .bind(channel_id)
-        .bind(seq as i64)
+        .bind(column(seq))
         .fetch_optional(pool)
         .await)?;
     Ok(epoch.map(|epoch| epoch as u64))
@@ -290,7 +290,7 @@ pub async fn trim(db: &Db, channel_id: i64, first: u64, limit: u32) -> Result<u6
         "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE channel_id = $1 AND seq < $2 ORDER BY seq LIMIT $3)",
     )
     .bind(channel_id)
-    .bind(first as i64)
+    .bind(column(first))
     .bind(limit)
     .execute(conn)
     .await)?;

@@ -1,7 +1,8 @@
 //! The epoch: a counter that rises whenever this database may have gone back in time.
 //!
 //! SQLite: every start writes a new random mark into the file and into `<database>.mark` beside it, and once a second what
-//! the file has come to. A file that was restored from a copy has another mark than its neighbour, or has come less far.
+//! the file has come to. A file that was restored from a copy has another mark than its neighbour, or has come less far. What
+//! stands beside it remembers the epoch too: a copy that is restored twice must not get the same one twice.
 
 use std::{io, path::Path};
 
@@ -16,6 +17,9 @@ struct Beside {
     marks: Vec<String>,
     /// The file has appended at least so many entries.
     appended: i64,
+    /// The highest epoch that was given to entries.
+    #[serde(default)]
+    epoch: i64,
 }
 
 /// Keeps the mark beside the database up to date.
@@ -42,17 +46,19 @@ impl Mark {
             read!(db, pool => sqlx::query_as("SELECT epoch, mark, appended FROM cluster WHERE id = 1").fetch_one(pool).await)?;
         let beside = load(&path)?;
         let same_past = match &beside {
-            // Never started: nobody has seen anything of it.
-            _ if old.is_empty() => true,
             Some(beside) => beside.marks.contains(&old) && beside.appended <= appended,
-            None => false,
+            // Never started: nobody has seen anything of it.
+            None => old.is_empty(),
         };
-        let epoch = if same_past { epoch } else { epoch + 1 };
-        save(&path, &Beside { marks: vec![old, mark.clone()], appended })?;
+        let highest = beside.map_or(epoch, |beside| beside.epoch.max(epoch));
+        let epoch = if same_past { epoch } else { highest + 1 };
+        // A file of another past is not let through by what is noted here, should the raise not come to be committed.
+        let marks = if same_past { vec![old, mark.clone()] } else { vec![mark.clone()] };
+        save(&path, &Beside { marks, appended, epoch: highest })?;
         let mut tx = db.begin().await?;
         on!(&mut tx, conn => sqlx::query("UPDATE cluster SET epoch = $1, mark = $2 WHERE id = 1").bind(epoch).bind(&mark).execute(conn).await)?;
         tx.commit().await?;
-        save(&path, &Beside { marks: vec![mark.clone()], appended })?;
+        save(&path, &Beside { marks: vec![mark.clone()], appended, epoch })?;
         Ok(Self { mark, epoch: epoch as u64, raised: !same_past })
     }
 
@@ -65,7 +71,7 @@ impl Mark {
             Db::Sqlite(sqlite) => sqlite.beside(".mark"),
         };
         let appended = read!(db, pool => sqlx::query_scalar("SELECT appended FROM cluster WHERE id = 1").fetch_one(pool).await)?;
-        save(&path, &Beside { marks: vec![self.mark.clone()], appended })
+        save(&path, &Beside { marks: vec![self.mark.clone()], appended, epoch: self.epoch as i64 })
     }
 }
 

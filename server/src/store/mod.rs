@@ -11,6 +11,8 @@ mod lease;
 mod migrate;
 mod publishes;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -73,6 +75,11 @@ macro_rules! read {
 }
 
 pub(crate) use {on, read};
+
+/// A number of a request as a column's: beyond the largest there is no row anyway.
+fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
 
 impl Db {
     /// Opens the database, made if it is missing. Runs no migration.

@@ -48,7 +48,9 @@ impl Sqlite {
             .idle_timeout(Duration::from_secs(60))
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, reader, path: path.to_path_buf() })
+        // What stands beside the file is one, however many links lead to it: SQLite's own log is beside the file itself, too.
+        let path = path.canonicalize()?;
+        Ok(Self { writer, reader, path })
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, sqlx::Error> {
