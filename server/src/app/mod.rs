@@ -71,6 +71,15 @@ pub enum TakeOver {
     Wait,
 }
 
+/// Whether others are told before an instance stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Load balancers see `/readyz` fail for the configured notice.
+    Given,
+    /// Somebody sits before it and waits.
+    None,
+}
+
 /// A running instance.
 #[derive(Debug)]
 pub struct App {
@@ -181,17 +190,21 @@ impl App {
         });
     }
 
-    /// Drains: not ready, no new connections, goodbye to everybody, what is accepted is stored and answered. Takes no longer than the
-    /// configured window.
-    pub async fn shut_down(self) {
+    /// Drains: not ready and no new connections, goodbye to everybody, what is accepted is stored and answered. The listener answers
+    /// until the `notice` is over, so that load balancers see it. Takes no longer than the configured window.
+    pub async fn shut_down(self, notice: Notice) {
         let window = self.config.drain.window;
+        let notice = match notice {
+            Notice::Given => self.config.drain.notice,
+            Notice::None => Duration::ZERO,
+        };
         tracing::info!(connections = self.connections.len(), "shutting down");
         self.health.drain();
         self.draining.cancel();
-        self.handle.graceful_shutdown(Some(window));
         let [goodbyes, rest] = [window.mul_f64(0.8), window.mul_f64(0.2)];
         let farewell = async {
-            self.connections.drain(self.config.drain.notice).await;
+            tokio::join!(self.connections.drain(notice), tokio::time::sleep(notice));
+            self.handle.graceful_shutdown(Some(window));
             while !self.connections.is_empty() || self.handle.connection_count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

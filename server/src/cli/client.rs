@@ -125,8 +125,11 @@ fn print_line(frame: &ServerFrame) -> anyhow::Result<()> {
     frame.encode(Format::Json, &mut line);
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
-    Ok(out.flush()?)
+    match out.write_all(&line).and_then(|()| out.flush()) {
+        // Whoever read has had enough: `| head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written?),
+    }
 }
 
 fn cursor(text: &str) -> anyhow::Result<Cursor> {

@@ -5,7 +5,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::{App, TakeOver},
+    app::{App, Notice, TakeOver},
     config::Config,
     telemetry::init_logging,
     world::World,
@@ -30,12 +30,13 @@ impl Serve {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         };
+        let notice = tokio::select! {
+            _ = terminate.recv() => Notice::Given,
+            // Ctrl-C.
+            _ = interrupt.recv() => Notice::None,
+        };
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tokio::select! {
-            () = app.shut_down() => Ok(()),
+            () = app.shut_down(notice) => Ok(()),
             _ = interrupt.recv() => anyhow::bail!("interrupted twice: stopped without draining"),
         }
     }

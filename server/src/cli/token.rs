@@ -1,7 +1,5 @@
 //! `hubbub token`.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use clap::Args;
 
@@ -35,6 +33,12 @@ impl Token {
             }
             (None, None) => {
                 let StoreUrl::Sqlite(database) = &config.store.url;
+                if !database.exists() {
+                    eprintln!(
+                        "hubbub: there is no database at {} yet: the token is good for a server that is started here",
+                        database.display()
+                    );
+                }
                 signing_secret(database, &world.chance)?
             }
         };
@@ -43,7 +47,7 @@ impl Token {
         let claims = Claims {
             sub: self.user,
             iat: now,
-            exp: now + Duration::from_secs(self.minutes * 60).as_secs(),
+            exp: now + self.minutes * 60,
             aud: config.auth.audience.clone(),
             iss: config.auth.issuer.clone(),
             grants: if self.grants.is_empty() { everything() } else { self.grants },

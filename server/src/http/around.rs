@@ -90,6 +90,8 @@ fn code(status: StatusCode) -> ErrorCode {
     match status {
         StatusCode::NOT_FOUND => ErrorCode::NotFound,
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::PayloadTooLarge,
+        // The time for it was over: what it asked for may have been done.
+        StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unknown,
         _ if status.is_server_error() => ErrorCode::Internal,
         _ => ErrorCode::BadFrame,
     }
@@ -99,6 +101,7 @@ fn detail(status: StatusCode) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "there is nothing at this address",
         StatusCode::METHOD_NOT_ALLOWED => "this address does not take this method; `Allow` tells which it takes",
+        StatusCode::SERVICE_UNAVAILABLE => "the request took too long; ask again, a publish with the same message id",
         _ => "the request cannot be served",
     }
 }

@@ -74,10 +74,8 @@ async fn publish(
         Problem::new(ErrorCode::BadFrame, format!("the body is not {{payload, key?, message_id?}}, nor {{messages: [...]}}: {error}"))
     };
     let raw: &RawValue = serde_json::from_slice(&body).map_err(bad)?;
-    if raw.get().contains("\"messages\"")
-        && let Ok(many) = serde_json::from_str::<Many>(raw.get())
-    {
-        return publish_many(&backend, &identity, &channel, many).await;
+    if is_many(raw) {
+        return publish_many(&backend, &identity, &channel, serde_json::from_str(raw.get()).map_err(bad)?).await;
     }
     let message = serde_json::from_str(raw.get()).map_err(bad)?;
     let published = publish_one(&backend, &identity, &channel, message).await.map_err(|error| {
@@ -86,6 +84,15 @@ async fn publish(
     })?;
     let status = if published.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(published)).into_response())
+}
+
+/// Whether the body is meant as `{"messages": [...]}`, whatever else is wrong with it.
+fn is_many(raw: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Shape {
+        messages: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_str::<Shape>(raw.get()).is_ok_and(|shape| shape.messages.is_some())
 }
 
 async fn publish_many(backend: &Backend, identity: &Identity, channel: &ChannelName, many: Many<'_>) -> Result<Response, Problem> {

@@ -112,11 +112,15 @@ impl Connections {
             }
             return;
         }
+        let grace = session.grace.as_millis() as u64;
+        if vitals.stalled_for(now, outbox.is_stalled()) >= grace {
+            return outbox.give_up();
+        }
         match vitals.expires_at() {
             None if vitals.opened() + session.connect_timeout.as_millis() as u64 <= now => outbox.close(CloseCode::ConnectTimeout, None),
             None => {}
             Some(expiry) if expiry <= now => outbox.close(CloseCode::TokenExpired, None),
-            Some(_) if vitals.heard() + heartbeat + (session.grace.as_millis() as u64) <= now => {
+            Some(_) if vitals.heard() + heartbeat + grace <= now => {
                 outbox.close(CloseCode::PeerGone, None);
                 // Whoever does not hear will not answer.
                 outbox.abort(Some(CloseCode::PeerGone));

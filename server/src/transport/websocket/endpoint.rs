@@ -88,7 +88,7 @@ impl Endpoint {
         if let Ended::Closed(code) = ended
             && code != CloseCode::Normal
         {
-            tracing::debug!(user = client.user().unwrap_or(""), code = code.code(), reason = code.reason(), "closed");
+            tracing::debug!(session = client.session(), user = client.user(), code = code.code(), reason = code.reason(), "closed");
         }
         // Boxed: an idle connection should not hold room for its end.
         Box::pin(client.leave()).await;
