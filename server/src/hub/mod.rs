@@ -5,7 +5,10 @@
 
 mod latest;
 mod outbox;
+mod queue;
 mod subscription;
+#[cfg(test)]
+pub(crate) mod tests;
 mod wire;
 
 use std::sync::{
@@ -35,8 +38,8 @@ pub struct Slice {
     pub next: Option<usize>,
     /// Entries put into outboxes.
     pub entries: usize,
-    /// Subscribers closed because their outbox was full.
-    pub closed: usize,
+    /// Subscribers under the policy `close` whose outbox was full.
+    pub full: usize,
     /// Subscribers whose entries were superseded.
     pub superseded: usize,
 }
@@ -126,7 +129,7 @@ impl Topic {
                 touched.push(member.outbox.clone());
             }
             match delivered.overflow {
-                Some(hubbub_protocol::frame::Slow::Close) => slice.closed += 1,
+                Some(hubbub_protocol::frame::Slow::Close) => slice.full += 1,
                 Some(hubbub_protocol::frame::Slow::Latest) => slice.superseded += 1,
                 None => {}
             }

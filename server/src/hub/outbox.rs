@@ -5,7 +5,6 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
 };
@@ -15,12 +14,10 @@ use futures_util::task::AtomicWaker;
 use hubbub_protocol::{CloseCode, Cursor, frame::Slow};
 use tokio::net::TcpStream;
 
-use super::{Delivery, Standing, Subscription, Wire, latest::Latest};
-
-/// Pieces a write: what a `writev` takes without allocating here.
-const PIECES: usize = 64;
-/// Slots that an empty queue may keep.
-const KEPT: usize = 4;
+use super::{
+    Delivery, Standing, Subscription, Wire,
+    queue::{Phase, Queue, Written},
+};
 
 /// Where the bytes go.
 #[derive(Debug)]
@@ -42,33 +39,6 @@ pub enum Drive {
     Retire(u64),
     /// It is over: drop the connection.
     Over,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// A Close frame is the last thing in the queue, or was; the code if this side began.
-    Closing(Option<CloseCode>),
-    Over(Option<CloseCode>),
-}
-
-#[derive(Debug)]
-struct Inner {
-    queue: VecDeque<Bytes>,
-    /// Bytes of the first piece that have left.
-    written: usize,
-    /// Bytes that wait, `latest` included.
-    bytes: usize,
-    /// The kernel took no more; the connection's task waits for it.
-    blocked: bool,
-    /// A lane will flush it.
-    touched: bool,
-    /// Some subscription pulls.
-    behind: bool,
-    beat: bool,
-    retire: Option<u64>,
-    phase: Phase,
-    latest: Vec<Latest>,
 }
 
 /// What a delivery came to.
@@ -94,23 +64,25 @@ pub struct Step {
 /// The bounded bytes waiting to leave on one connection.
 #[derive(Debug)]
 pub struct Outbox {
-    inner: Mutex<Inner>,
-    waker: AtomicWaker,
-    sink: Sink,
-    wire: Wire,
-    limit: usize,
+    inner: Mutex<Queue>,
+    pub(super) waker: AtomicWaker,
+    pub(super) sink: Sink,
+    pub(super) wire: Wire,
+    pub(super) limit: usize,
 }
 
 impl Outbox {
     /// An empty outbox that holds at most `limit` bytes.
     pub fn new(sink: Sink, wire: Wire, limit: usize) -> Arc<Self> {
-        let inner = Inner {
+        let inner = Queue {
             queue: VecDeque::new(),
             written: 0,
             bytes: 0,
             blocked: false,
             touched: false,
             behind: false,
+            full: false,
+            moved: false,
             beat: false,
             retire: None,
             phase: Phase::Open,
@@ -137,7 +109,7 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.inner.lock().expect("nothing panics while it holds an outbox")
     }
 
@@ -147,14 +119,15 @@ impl Outbox {
         if inner.phase != Phase::Open {
             return;
         }
-        inner.append(bytes);
-        if inner.bytes > self.limit {
+        if inner.has_room(self, Slow::Close, bytes.len()) {
+            inner.append(bytes);
+        } else {
             inner.close(self.wire, CloseCode::SlowConsumer, None);
             self.waker.wake();
         }
     }
 
-    /// Delivers `group`, the next entries of the subscription's channel. Never blocks, never writes.
+    /// Delivers `group`, the next entries of the subscription's channel. Never blocks, and writes only where the bound is reached.
     pub fn deliver(&self, subscription: &Arc<Subscription>, group: &[Arc<Delivery>]) -> Delivered {
         let mut delivered = Delivered::default();
         let mut inner = self.lock();
@@ -172,32 +145,47 @@ impl Outbox {
             }
             Standing::Behind | Standing::Ended => return delivered,
         }
-        if subscription.slow == Slow::Latest && inner.blocked {
-            delivered.overflow = inner.supersede(self, subscription, group);
+        if subscription.slow == Slow::Latest && (inner.blocked || inner.holds_back(subscription)) {
+            inner.supersede(self, subscription, group);
+            delivered.overflow = Some(Slow::Latest);
             return delivered;
         }
         inner.queue.reserve(group.len());
-        for delivery in group {
-            if let Some(cursor) = delivery.entry.cursor() {
-                let seen = subscription.cursor().seq;
-                if cursor.seq <= seen {
-                    continue;
-                }
-                if cursor.seq != seen + 1 {
+        for (at, delivery) in group.iter().enumerate() {
+            let seen = subscription.cursor().seq;
+            let cursor = delivery.entry.cursor();
+            match cursor {
+                Some(cursor) if cursor.seq <= seen => continue,
+                Some(cursor) if cursor.seq != seen + 1 => {
                     // Not live after all: it lacks something, and pulls it.
                     inner.fall_behind(subscription);
                     self.waker.wake();
-                    return delivered;
+                    break;
                 }
+                _ => {}
+            }
+            let bytes = delivery.sealed(self.wire).clone();
+            if !inner.has_room(self, subscription.slow, bytes.len()) {
+                match subscription.slow {
+                    // What can be pulled is pulled when there is room: a burst closes nobody who reads.
+                    Slow::Close if cursor.is_some() => {
+                        inner.fall_behind(subscription);
+                        inner.full = true;
+                    }
+                    Slow::Close => {
+                        inner.close(self.wire, CloseCode::SlowConsumer, None);
+                        self.waker.wake();
+                    }
+                    Slow::Latest => inner.supersede(self, subscription, &group[at..]),
+                }
+                delivered.overflow = Some(subscription.slow);
+                break;
+            }
+            if let Some(cursor) = cursor {
                 subscription.seek(cursor);
             }
-            inner.append(delivery.sealed(self.wire).clone());
+            inner.append(bytes);
             delivered.entries += 1;
-        }
-        if inner.bytes > self.limit {
-            delivered.overflow = Some(Slow::Close);
-            inner.close(self.wire, CloseCode::SlowConsumer, None);
-            self.waker.wake();
         }
         delivered.touched = !std::mem::replace(&mut inner.touched, true);
         delivered
@@ -214,20 +202,33 @@ impl Outbox {
         inner.behind
     }
 
-    /// Makes a subscription that has not been activated pull from `cursor`.
-    pub fn pull_from(&self, subscription: &Subscription, cursor: Cursor) {
+    /// Makes a subscription that has not been activated begin after `cursor`. What lies between it and where the subscription joined
+    /// is pulled; what the client has seen before the feed did is not sent again.
+    pub fn begin_after(&self, subscription: &Subscription, cursor: Cursor) {
         let _inner = self.lock();
         if subscription.standing() != Standing::Ended {
+            if cursor.seq < subscription.cursor().seq {
+                subscription.stand(Standing::Behind);
+            }
             subscription.seek(cursor);
-            subscription.stand(Standing::Behind);
         }
     }
 
+    /// The subscription's cursor if it is live and moved since the last call: for `heads`.
+    pub fn moved(&self, subscription: &Subscription) -> Option<Cursor> {
+        let _inner = self.lock();
+        (subscription.standing() == Standing::Live).then(|| subscription.moved()).flatten()
+    }
+
     /// Appends a page of a catch-up; `live` if the subscription's cursor then stands at the feed's position.
-    /// Ignored, as a whole, if the subscription does not stand at `from`, or has ended.
+    /// Ignored, as a whole, if the subscription does not stand at `from` (then it pulls again), or is not behind.
     pub fn advance(&self, subscription: &Subscription, from: Cursor, steps: Vec<Step>, live: Live) {
         let mut inner = self.lock();
-        if inner.phase != Phase::Open || subscription.standing() != Standing::Behind || subscription.cursor() != from {
+        if inner.phase != Phase::Open || subscription.standing() != Standing::Behind {
+            return;
+        }
+        if subscription.cursor() != from {
+            inner.behind = true;
             return;
         }
         for step in steps {
@@ -256,7 +257,8 @@ impl Outbox {
         inner.touched = false;
         match &self.sink {
             Sink::Socket(stream) => {
-                if inner.write(stream, self.wire) == Written::Stuck {
+                // Whoever wrote, it is the connection's task that hands out the room.
+                if inner.write(stream, self.wire) == Written::Stuck || inner.wants_room(self.limit) {
                     self.waker.wake();
                 }
             }
@@ -272,7 +274,7 @@ impl Outbox {
     pub fn take(&self) -> Vec<Bytes> {
         let mut inner = self.lock();
         inner.blocked = false;
-        inner.release_latest(self.wire);
+        inner.release_latest(self.wire, usize::MAX);
         inner.bytes = 0;
         inner.queue.drain(..).collect()
     }
@@ -338,6 +340,20 @@ impl Outbox {
         self.lock().code()
     }
 
+    /// Whether a subscriber under the policy `close` waits for room, and nothing has left since the last call.
+    pub fn is_stalled(&self) -> bool {
+        let mut inner = self.lock();
+        let moved = std::mem::take(&mut inner.moved);
+        inner.full && inner.blocked && !moved
+    }
+
+    /// The peer has stalled for too long: what waits is dropped, and it is told goodbye if it ever reads.
+    pub fn give_up(&self) {
+        self.lock().close(self.wire, CloseCode::SlowConsumer, None);
+        self.flush();
+        self.waker.wake();
+    }
+
     /// Whether everything has left.
     pub fn is_empty(&self) -> bool {
         self.lock().queue.is_empty()
@@ -374,7 +390,7 @@ impl Outbox {
             if std::mem::take(&mut inner.beat) {
                 return Poll::Ready(Drive::Beat);
             }
-            if inner.behind && inner.bytes <= self.limit / 4 {
+            if inner.wants_room(self.limit) {
                 inner.behind = false;
                 return Poll::Ready(Drive::Room);
             }
@@ -390,144 +406,6 @@ pub enum Live {
     Yes,
     /// It goes on pulling.
     NotYet,
-}
-
-#[derive(PartialEq, Eq)]
-enum Written {
-    All,
-    Stuck,
-}
-
-impl Inner {
-    fn append(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        self.queue.push_back(bytes);
-    }
-
-    fn code(&self) -> Option<CloseCode> {
-        match self.phase {
-            Phase::Open => None,
-            Phase::Closing(code) | Phase::Over(code) => code,
-        }
-    }
-
-    fn fall_behind(&mut self, subscription: &Subscription) {
-        subscription.stand(Standing::Behind);
-        self.behind = true;
-    }
-
-    /// `latest` while the kernel takes no more: a durable channel is pulled later, of an ephemeral one the newest are kept here.
-    fn supersede(&mut self, outbox: &Outbox, subscription: &Arc<Subscription>, group: &[Arc<Delivery>]) -> Option<Slow> {
-        if group.iter().any(|delivery| delivery.entry.place.is_some()) {
-            self.fall_behind(subscription);
-            return Some(Slow::Latest);
-        }
-        let at = self.latest.iter().position(|latest| latest.is_for(subscription)).unwrap_or_else(|| {
-            self.latest.push(Latest::new(subscription.clone()));
-            self.latest.len() - 1
-        });
-        for delivery in group {
-            let change = self.latest[at].put(outbox.wire, delivery.clone());
-            self.bytes = self.bytes.saturating_add_signed(change);
-        }
-        while self.bytes > outbox.limit {
-            match self.latest[at].drop_oldest(outbox.wire) {
-                0 => break,
-                bytes => self.bytes -= bytes,
-            }
-        }
-        Some(Slow::Latest)
-    }
-
-    fn release_latest(&mut self, wire: Wire) {
-        for latest in std::mem::take(&mut self.latest) {
-            self.bytes -= latest.bytes();
-            for bytes in latest.release(wire) {
-                self.append(bytes);
-            }
-        }
-    }
-
-    /// Drops what waits, but for a piece that has partly left, and says goodbye.
-    fn close(&mut self, wire: Wire, code: CloseCode, reconnect_after: Option<u64>) {
-        self.queue.truncate(usize::from(self.written > 0));
-        self.latest = Vec::new();
-        self.bytes = self.queue.front().map_or(0, |piece| piece.len() - self.written);
-        self.finish(wire, wire.goodbye(code, reconnect_after), Some(code));
-    }
-
-    /// Appends the last that is said. What `latest` holds back precedes it: nothing follows a Close frame (RFC 6455 section 5.5.1).
-    fn finish(&mut self, wire: Wire, last: impl IntoIterator<Item = Bytes>, code: Option<CloseCode>) {
-        self.release_latest(wire);
-        for bytes in last {
-            self.append(bytes);
-        }
-        self.phase = Phase::Closing(code);
-    }
-
-    fn over(&mut self, code: Option<CloseCode>) {
-        self.phase = Phase::Over(code.or(self.code()));
-        self.queue = VecDeque::new();
-        self.latest = Vec::new();
-        self.bytes = 0;
-    }
-
-    fn write(&mut self, stream: &TcpStream, wire: Wire) -> Written {
-        if self.blocked {
-            return Written::All;
-        }
-        loop {
-            if self.queue.is_empty() {
-                if self.latest.is_empty() {
-                    break;
-                }
-                self.release_latest(wire);
-            }
-            match self.write_once(stream) {
-                Ok(bytes) => self.left(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked = true;
-                    return Written::Stuck;
-                }
-                Err(_) => {
-                    self.over(None);
-                    return Written::Stuck;
-                }
-            }
-        }
-        if self.queue.capacity() > KEPT {
-            self.queue = VecDeque::new();
-        }
-        Written::All
-    }
-
-    fn write_once(&self, stream: &TcpStream) -> io::Result<usize> {
-        if self.queue.len() == 1 {
-            return stream.try_write(&self.queue[0][self.written..]);
-        }
-        let mut pieces = [IoSlice::new(&[]); PIECES];
-        let mut count = 0;
-        for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
-            *piece = IoSlice::new(if count == 0 { &bytes[self.written..] } else { bytes });
-            count += 1;
-        }
-        stream.try_write_vectored(&pieces[..count])
-    }
-
-    /// `bytes` have left.
-    fn left(&mut self, mut bytes: usize) {
-        self.bytes -= bytes;
-        while bytes > 0 {
-            let rest = self.queue[0].len() - self.written;
-            if bytes < rest {
-                self.written += bytes;
-                return;
-            }
-            bytes -= rest;
-            self.written = 0;
-            self.queue.pop_front();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -81,8 +81,8 @@ impl Subscription {
         self.seq.store(cursor.seq, Relaxed);
     }
 
-    /// The cursor if it moved since the last call: for `heads`.
-    pub fn moved(&self) -> Option<Cursor> {
+    /// The cursor if it moved since the last call.
+    pub(super) fn moved(&self) -> Option<Cursor> {
         let cursor = self.cursor();
         (self.reported.swap(cursor.seq, Relaxed) != cursor.seq).then_some(cursor)
     }

@@ -37,13 +37,19 @@ pub(super) struct Session {
     vitals: Arc<Vitals>,
     subscriptions: HashMap<ChannelName, Arc<Subscription>, FixedState>,
     replies: Replies,
+    /// Who pulled last.
+    pulled: Option<ChannelName>,
 }
 
 impl Session {
     pub(super) fn new(id: MessageId, identity: Identity, backend: Arc<Backend>, outbox: Arc<Outbox>, vitals: Arc<Vitals>) -> Self {
         // At most 512 names a client chooses itself: their hashes need no secret of their own.
         let subscriptions = HashMap::with_hasher(FixedState::with_seed(id.unix_ms()));
-        Self { id, identity, backend, outbox, vitals, subscriptions, replies: Replies::default() }
+        Self { id, identity, backend, outbox, vitals, subscriptions, replies: Replies::default(), pulled: None }
+    }
+
+    pub(super) fn id(&self) -> String {
+        self.id.to_string()
     }
 
     pub(super) fn user(&self) -> &str {
@@ -193,11 +199,15 @@ impl Session {
             Err(refused) => Err(refused),
         };
         match page {
-            Ok(page) => {
-                let reply =
-                    self.outbox.wire().seal(|format, out| encode::history_reply(format, history.id, page.rest, page.entries.iter(), out));
-                self.outbox.push(reply);
-            }
+            Ok(mut page) => loop {
+                let wire = self.outbox.wire();
+                let reply = wire.seal(|format, out| encode::history_reply(format, history.id, page.rest, page.entries.iter(), out));
+                // JSON may take several times the bytes that the store counted.
+                if reply.len() <= self.outbox.limit() / 2 || page.entries.len() == 1 {
+                    return self.outbox.push(reply);
+                }
+                page.halve();
+            },
             Err(refused) => self.refuse(Some(history.id), refused.body()),
         }
     }
@@ -228,14 +238,18 @@ impl Session {
     }
 
     pub(super) async fn catch_up(&mut self) {
-        let behind: Vec<_> =
-            self.subscriptions.values().filter(|subscription| subscription.standing() == Standing::Behind).cloned().collect();
-        for subscription in behind {
+        let mut turns: Vec<_> = self.subscriptions.values().cloned().collect();
+        // From where it stopped: a channel that is behind all the time must not keep the others waiting.
+        if let Some(last) = self.pulled.as_ref().and_then(|pulled| turns.iter().position(|turn| turn.channel == *pulled)) {
+            turns.rotate_left(last + 1);
+        }
+        for subscription in turns.into_iter().filter(|turn| turn.standing() == Standing::Behind) {
             if self.outbox.bytes() > self.outbox.limit() / 4 {
                 // No room for the others now: their turn comes when this has left.
                 self.outbox.wait_for_room();
                 return;
             }
+            self.pulled = Some(subscription.channel.clone());
             self.backend.channels.catch_up(&subscription).await;
         }
     }
@@ -243,7 +257,7 @@ impl Session {
     /// Tells how far the subscriptions have come, and makes the peer's transport answer.
     pub(super) fn heartbeat(&self) {
         let heads = |subscription: &Arc<Subscription>| {
-            let cursor = (subscription.standing() == Standing::Live).then(|| subscription.moved()).flatten()?;
+            let cursor = self.outbox.moved(subscription)?;
             Some(Head { channel: subscription.channel.clone(), cursor })
         };
         let channels = self.subscriptions.values().filter_map(heads).collect();

@@ -6,6 +6,8 @@
 mod greeting;
 mod live;
 mod replies;
+#[cfg(test)]
+mod tests;
 mod vitals;
 
 use std::{
@@ -154,6 +156,14 @@ impl Client {
         match &self.stage {
             Stage::Greeting(_) => None,
             Stage::Live(session) => Some(session.user()),
+        }
+    }
+
+    /// Its session's name, for logs.
+    pub fn session(&self) -> Option<String> {
+        match &self.stage {
+            Stage::Greeting(_) => None,
+            Stage::Live(session) => Some(session.id()),
         }
     }
 

@@ -11,6 +11,8 @@ pub struct Vitals {
     /// 0 until the client is somebody.
     expires_at: AtomicU64,
     closing: AtomicU64,
+    /// 0 while the peer reads.
+    stalled: AtomicU64,
 }
 
 impl Vitals {
@@ -22,6 +24,7 @@ impl Vitals {
             beat: AtomicU64::new(now),
             expires_at: AtomicU64::new(0),
             closing: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
         }
     }
 
@@ -40,9 +43,10 @@ impl Vitals {
         self.heard.load(Relaxed)
     }
 
-    /// Whether a heartbeat is due after `every` ms; if so, the next one counts from now.
+    /// Whether a heartbeat is due after `every` ms; if so, the next one counts from now. One is due when the clock was set back, too.
     pub fn beat(&self, now: u64, every: u64) -> bool {
-        let due = self.beat.load(Relaxed) + every <= now;
+        let last = self.beat.load(Relaxed);
+        let due = now < last || last + every <= now;
         if due {
             self.beat.store(now, Relaxed);
         }
@@ -57,6 +61,18 @@ impl Vitals {
     /// Until when the client is somebody; `None` if it is nobody.
     pub fn expires_at(&self) -> Option<u64> {
         Some(self.expires_at.load(Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// For how long the peer has stalled, in milliseconds: counts from the first of consecutive calls with `true`.
+    pub fn stalled_for(&self, now: u64, stalled: bool) -> u64 {
+        if !stalled {
+            self.stalled.store(0, Relaxed);
+            return 0;
+        }
+        match self.stalled.compare_exchange(0, now, Relaxed, Relaxed) {
+            Ok(_) => 0,
+            Err(since) => now.saturating_sub(since),
+        }
     }
 
     /// For how long this side has been closing, in milliseconds; counts from the first call.

@@ -2,7 +2,12 @@
 
 use crate::support::{Pair, seq};
 
-crate::on_every_pair!(survives_a_restart, history_tells_what_was_published, a_refused_publish_leaves_nothing);
+crate::on_every_pair!(
+    survives_a_restart,
+    history_tells_what_was_published,
+    a_page_keeps_its_bound_in_every_format,
+    a_refused_publish_leaves_nothing,
+);
 
 async fn survives_a_restart(pair: Pair) {
     let server = pair.server().await;
@@ -36,6 +41,32 @@ async fn history_tells_what_was_published(pair: Pair) {
     }
     let empty = alice.history("room:nothing", None, None, None).await.unwrap();
     assert_eq!((empty.entries.len(), empty.head.seq, empty.first, empty.more), (0, 0, 1, false));
+}
+
+/// In JSON a control character takes six bytes: a page is as long as its reader's outbox allows, and all pages together are the whole.
+async fn a_page_keeps_its_bound_in_every_format(pair: Pair) {
+    let server = pair.server_with(&["session.outbox=64KiB", "channel.payload=8KiB"]).await;
+    let mut alice = server.peer("alice").await;
+    let payload = serde_json::to_string(&"\u{1}".repeat(2_000)).unwrap();
+    for _ in 0..20 {
+        alice.publish("room:1", &payload).await;
+    }
+    for format in hubbub_protocol::Format::ALL {
+        let mut reader = server.peer_in(format, "reader").await;
+        let mut forwards = Vec::new();
+        while forwards.len() < 20 {
+            let page = reader.history("room:1", Some(forwards.len() as u64), None, Some(1_000)).await.unwrap();
+            forwards.extend(page.entries.iter().map(seq));
+            assert_eq!(page.more, forwards.len() < 20);
+        }
+        assert_eq!(forwards, (1..=20).collect::<Vec<_>>());
+        let mut backwards = Vec::new();
+        while backwards.len() < 20 {
+            let page = reader.history("room:1", None, Some(21 - backwards.len() as u64), None).await.unwrap();
+            backwards.extend(page.entries.iter().rev().map(seq));
+        }
+        assert_eq!(backwards, (1..=20).rev().collect::<Vec<_>>());
+    }
 }
 
 async fn a_refused_publish_leaves_nothing(pair: Pair) {

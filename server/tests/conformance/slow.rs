@@ -11,6 +11,7 @@ use tokio::net::TcpSocket;
 use crate::support::{Pair, Peer, Server, eventually, json, publish, seq};
 
 crate::on_every_pair!(
+    a_burst_closes_nobody_who_reads,
     close_closes_and_the_others_go_on,
     latest_gets_the_newest_when_it_reads_again,
     latest_of_an_ephemeral_channel_counts_what_it_lost,
@@ -33,8 +34,23 @@ fn filler(n: u32) -> String {
     format!("[{n},\"{}\"]", "x".repeat(4_000))
 }
 
-async fn close_closes_and_the_others_go_on(pair: Pair) {
+/// More than an outbox at once, to somebody who reads all the time.
+async fn a_burst_closes_nobody_who_reads(pair: Pair) {
     let server = pair.server_with(&SMALL).await;
+    let mut good = server.peer("good").await;
+    good.subscribe("room:1").await;
+    let mut alice = server.peer("alice").await;
+    let frames: Vec<_> = (1..=200).map(|n| publish(Some(n), "room:1", &filler(n), None, None)).collect();
+    alice.send(&frames).await;
+    for expected in 1..=200 {
+        assert_eq!(seq(&good.entry().await), expected);
+    }
+    good.publish("room:1", "1").await;
+    assert_eq!(seq(&good.entry().await), 201);
+}
+
+async fn close_closes_and_the_others_go_on(pair: Pair) {
+    let server = pair.server_with(&[SMALL[0], SMALL[1], "session.grace=500ms"]).await;
     let mut slow = stalled(&server, "slow").await;
     slow.subscribe("room:1").await;
     let mut good = server.peer("good").await;
@@ -44,7 +60,7 @@ async fn close_closes_and_the_others_go_on(pair: Pair) {
         alice.publish("room:1", &filler(n)).await;
         assert_eq!(seq(&good.entry().await), u64::from(n));
     }
-    eventually("the slow one is closed", || server.metric("hubbub_outbox_overflows_total{policy=\"close\"}") == 1.0).await;
+    eventually("the slow one is closed", || server.metric("hubbub_connections_closed_total{code=\"4505\"}") == 1.0).await;
     // It reads again: entries in order, then the goodbye if it still fits; and it resumes where it was.
     let mut cursor = Cursor::default();
     let code = loop {

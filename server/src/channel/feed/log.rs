@@ -48,6 +48,21 @@ impl Log {
         self.position
     }
 
+    /// Where memory begins: what comes after it is here.
+    pub(super) fn floor(&self) -> Cursor {
+        self.floor
+    }
+
+    /// Takes entries that come before those in memory, if they end where it begins and have no holes.
+    pub(super) fn prepend(&mut self, older: Vec<Arc<Delivery>>) {
+        let older = Log::new(self.floor, older, self.keep);
+        if !older.recent.is_empty() {
+            self.floor = older.floor;
+            self.bytes += older.bytes;
+            self.recent = older.recent.into_iter().chain(self.recent.drain(..)).collect();
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,18 +1,23 @@
 //! Feeds: on one instance, the one owner of an active channel's position and recent entries.
 //!
 //! Feeds live on *lanes*, a task a core; a channel's lane is found by its name. Everything that concerns a channel's order goes through
-//! its lane: entries, joins, leaves, pulls. [`Feeds`] is the handle; [`lane`] runs; [`log`] is the pure state.
+//! its lane: entries, joins, leaves, pulls. [`Feeds`] is the handle; [`lane`] runs; [`owner`] is one channel's feed; [`log`] is its memory, pure.
 
+mod inbox;
 mod lane;
 mod log;
+mod owner;
+mod steps;
+#[cfg(test)]
+mod tests;
 
-pub(super) use lane::{PAGE, skip, steps};
+pub(super) use steps::{PAGE, skip, steps};
 
 use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
 use foldhash::quality::FixedState;
 use hubbub_protocol::{ChannelName, Cursor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     hub::{Delivery, Hub, Subscription},
@@ -24,6 +29,8 @@ use crate::{
 
 /// Commands that a lane may have waiting.
 const QUEUE: usize = 4_096;
+/// Entries of ephemeral channels that may wait on a lane; beyond them publishers wait, each for its turn.
+const ROOM: usize = 1_024;
 
 /// What a lane does for others.
 enum Command {
@@ -42,6 +49,12 @@ enum Command {
     Entries {
         channel: ChannelName,
         entries: Vec<Arc<Delivery>>,
+    },
+    /// An entry of an ephemeral channel, and its place in what may wait.
+    Passing {
+        channel: ChannelName,
+        delivery: Arc<Delivery>,
+        room: OwnedSemaphorePermit,
     },
     Verify(ChannelName),
     Fetched {
@@ -93,7 +106,7 @@ pub enum Pulled {
     /// Memory does not reach back so far: read entries up to here from the store.
     Store {
         /// The feed's position.
-        upto: u64,
+        upto: Cursor,
     },
 }
 
@@ -111,8 +124,15 @@ pub struct Bounds {
 /// The handle to all lanes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Feeds {
-    lanes: Arc<[mpsc::Sender<Command>]>,
+    lanes: Arc<[Handle]>,
     hash: FixedState,
+}
+
+/// The way to one lane.
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    room: Arc<Semaphore>,
 }
 
 /// What lanes work with.
@@ -140,18 +160,18 @@ impl Feeds {
             // A weak sender for the lane's own reads, so that it does not keep itself alive.
             let lane = lane::Lane::new(parts.clone(), share, sender.downgrade());
             parts.tasks.spawn_until_stop(lane.run(commands));
-            sender
+            Handle { commands: sender, room: Arc::new(Semaphore::new(ROOM)) }
         };
         Self { lanes: (0..lanes).map(start).collect(), hash: FixedState::with_seed(seed) }
     }
 
-    fn lane(&self, channel: &ChannelName) -> &mpsc::Sender<Command> {
+    fn lane(&self, channel: &ChannelName) -> &Handle {
         &self.lanes[(self.hash.hash_one(channel) % self.lanes.len() as u64) as usize]
     }
 
     async fn send(&self, channel: &ChannelName, command: Command) {
         // A lane that is gone has nobody to serve: the instance is stopping.
-        let _ = self.lane(channel).send(command).await;
+        let _ = self.lane(channel).commands.send(command).await;
     }
 
     /// Puts a subscription on its channel's list, in the lane's order, and tells where it stands.
@@ -185,7 +205,14 @@ impl Feeds {
         pulled.await.unwrap_or(Pulled::Done)
     }
 
-    /// Delivers entries of one channel to this instance's subscribers.
+    /// Delivers an entry of an ephemeral channel to this instance's subscribers. Waits while too many wait already.
+    pub async fn pass(&self, channel: &ChannelName, delivery: Arc<Delivery>) {
+        // Never closed.
+        let Ok(room) = self.lane(channel).room.clone().acquire_owned().await else { return };
+        self.send(channel, Command::Passing { channel: channel.clone(), delivery, room }).await;
+    }
+
+    /// Delivers stored entries of one channel to this instance's subscribers.
     pub async fn deliver(&self, channel: &ChannelName, entries: Vec<Arc<Delivery>>) {
         self.send(channel, Command::Entries { channel: channel.clone(), entries }).await;
     }

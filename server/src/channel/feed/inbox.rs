@@ -1,0 +1,77 @@
+//! What waits for one feed's turn, in order.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use hubbub_protocol::Cursor;
+use tokio::sync::oneshot;
+
+use super::{Joined, Pulled, Unloaded};
+use crate::hub::{Delivery, Subscription};
+
+/// Joins, leaves, pulls and entries of one channel, in order.
+pub(super) enum Work {
+    Join { subscription: Arc<Subscription>, since: Option<Cursor>, reply: oneshot::Sender<Result<Joined, Unloaded>> },
+    Leave(Arc<Subscription>),
+    Pull { subscription: Arc<Subscription>, reply: oneshot::Sender<Pulled> },
+    Entries(Vec<Arc<Delivery>>),
+    Verify,
+}
+
+impl Work {
+    fn entries(&self) -> usize {
+        match self {
+            Work::Entries(entries) => entries.len(),
+            Work::Join { .. } | Work::Leave(_) | Work::Pull { .. } | Work::Verify => 0,
+        }
+    }
+}
+
+/// A queue that knows how many entries are in it.
+#[derive(Default)]
+pub(super) struct Inbox {
+    works: VecDeque<Work>,
+    entries: usize,
+}
+
+impl Inbox {
+    pub(super) fn push_back(&mut self, work: Work) {
+        self.entries += work.entries();
+        self.works.push_back(work);
+    }
+
+    pub(super) fn push_front(&mut self, work: Work) {
+        self.entries += work.entries();
+        self.works.push_front(work);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Work> {
+        let work = self.works.pop_front()?;
+        self.entries -= work.entries();
+        Some(work)
+    }
+
+    /// The next work, if it is entries.
+    pub(super) fn pop_entries(&mut self) -> Option<Vec<Arc<Delivery>>> {
+        if !matches!(self.works.front(), Some(Work::Entries(_))) {
+            return None;
+        }
+        match self.pop_front() {
+            Some(Work::Entries(entries)) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// Whether the last work is a look into the store.
+    pub(super) fn ends_with_verify(&self) -> bool {
+        matches!(self.works.back(), Some(Work::Verify))
+    }
+
+    /// How many entries wait.
+    pub(super) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.works.is_empty()
+    }
+}

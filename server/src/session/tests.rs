@@ -1,0 +1,100 @@
+//! Sessions without a socket: whose turn it is, and what the clock does to them.
+
+use bytes::Bytes;
+use hubbub_protocol::{
+    ClientFrame, Format, ServerFrame,
+    frame::{Connect, SubscribeChannel},
+};
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::{
+    auth::{Action, Grant, Grants, Rules},
+    broker::Broker,
+    channel,
+    config::Sources,
+    hub::{Hub, Sink, Wire, tests::frames},
+    store::{
+        Db,
+        entries::{self, NewEntry},
+    },
+    tasks::Tasks,
+};
+
+async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
+    let arguments = vec![format!("store.url=sqlite:{}", dir.path().join("t.db").display()), "channel.feed_entries=4".to_owned()];
+    let config = Arc::new(Config::load(&Sources { arguments, ..Sources::default() }).unwrap());
+    let db = Db::open(&config.store).await.unwrap();
+    db.migrate().await.unwrap();
+    let (metrics, world) = (Arc::new(Metrics::new()), World::system());
+    let parts = channel::Parts {
+        config: config.clone(),
+        db: db.clone(),
+        hub: Arc::new(Hub::new(1)),
+        broker: Broker::Local,
+        metrics: metrics.clone(),
+        world: world.clone(),
+        lanes: 1,
+    };
+    let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
+    (Arc::new(Backend { channels: Channels::start(parts, tasks), config, verifier, metrics, world }), db)
+}
+
+async fn say(client: &mut Client, frame: ClientFrame) {
+    let mut message = Vec::new();
+    frame.encode(Format::Msgpack, &mut message);
+    client.message(&message).await;
+}
+
+#[tokio::test]
+async fn a_channel_that_is_behind_all_the_time_does_not_keep_others_waiting() {
+    let (dir, tasks) = (tempfile::tempdir().unwrap(), Tasks::default());
+    let (backend, db) = backend(&dir, &tasks).await;
+    let names = ["s:1", "s:2", "s:3"].map(|name| hubbub_protocol::ChannelName::parse(name).unwrap());
+    for channel in &names {
+        let new = || NewEntry {
+            channel: channel.clone(),
+            publisher: "alice".into(),
+            message_id: backend.world.id(),
+            key: None,
+            payload: Bytes::from([&[0xc5, 0x03, 0xe8][..], &[7; 1_000]].concat()),
+            digest: 0,
+        };
+        let batch: Vec<NewEntry> = (0..100).map(|_| new()).collect();
+        entries::append(&db, &batch, backend.world.clock.now()).await.unwrap();
+    }
+    let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: vec![Action::Subscribe] }]).unwrap();
+    let identity = Identity { user: "alice".into(), expires_at: u64::MAX, grants };
+    let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 16 << 10);
+    let admission = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let mut client = Client::new(backend.clone(), outbox.clone(), Arc::new(Vitals::new(0)), Some(identity), admission);
+    say(&mut client, ClientFrame::Connect(Connect { id: 1, ..Connect::default() })).await;
+    let asked = |name: &hubbub_protocol::ChannelName| SubscribeChannel {
+        channel: name.as_str().to_owned(),
+        since: Some(hubbub_protocol::Cursor::default()),
+        slow: None,
+    };
+    say(&mut client, ClientFrame::Subscribe { id: 2, channels: names.iter().map(asked).collect() }).await;
+    outbox.take();
+    let mut heard = std::collections::HashSet::new();
+    for _ in 0..names.len() {
+        client.catch_up().await;
+        for frame in frames(&outbox.take()) {
+            let ServerFrame::Entry(entry) = frame else { panic!("{frame:?}") };
+            heard.insert(entry.channel);
+        }
+    }
+    assert_eq!(heard.len(), names.len(), "each in its turn");
+    client.leave().await;
+    tasks.stop().await;
+}
+
+#[test]
+fn heartbeats_go_on_when_the_clock_is_set_back() {
+    let vitals = Vitals::new(1_000_000);
+    assert!(!vitals.beat(1_020_000, 25_000));
+    assert!(vitals.beat(1_025_000, 25_000));
+    assert!(vitals.beat(500_000, 25_000), "otherwise the peer hears nothing until the old time comes again");
+    assert!(!vitals.beat(510_000, 25_000));
+    assert!(vitals.beat(525_000, 25_000));
+}
