@@ -153,7 +153,7 @@ closes! {
     Draining = 4503, "draining", Later;
     /// Nothing was heard from the client for the heartbeat and its grace.
     PeerGone = 4504, "peer_gone", Later;
-    /// The client reads more slowly than its channels speak, and its outbox is full. Connect and resume.
+    /// The client does not read, and its outbox is full. Connect and resume.
     SlowConsumer = 4505, "slow_consumer", Now;
 }
 

@@ -88,7 +88,7 @@ pub struct SubscribeChannel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Slow {
-    /// Its connection is closed with 4505: it connects again and resumes.
+    /// It gets everything at its own pace; if it stalls its connection is closed with 4505, and it connects again and resumes.
     Close,
     /// It gets only the newest entry of each key once it reads again.
     Latest,

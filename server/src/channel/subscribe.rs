@@ -174,12 +174,13 @@ impl Channels {
         };
         let wire = subscription.outbox.wire();
         let steps = if entries.is_empty() {
-            vec![crate::hub::Step { bytes: skip(subscription, from.seq + 1, upto, SkipReason::Expired), cursor: upto }]
+            vec![crate::hub::Step { bytes: skip(subscription, from.seq + 1, upto, SkipReason::Expired), cursor: upto, skips: true }]
         } else {
             let sealed =
                 entries.into_iter().map(|entry| (entry.cursor().unwrap_or_default(), Delivery::new(Arc::new(entry)).sealed(wire).clone()));
             steps(subscription, from, sealed, missing)
         };
+        feed::count(&self.metrics, from, &steps, missing);
         subscription.outbox.advance(subscription, from, steps, Live::NotYet);
         subscription.outbox.flush();
         Ok(())

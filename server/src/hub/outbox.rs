@@ -59,6 +59,8 @@ pub struct Step {
     pub bytes: Bytes,
     /// Where the subscriber is after it.
     pub cursor: Cursor,
+    /// It is a skip.
+    pub skips: bool,
 }
 
 /// The bounded bytes waiting to leave on one connection.

@@ -555,6 +555,25 @@ fn latest_at_the_bound_holds_back_and_does_not_close() {
 }
 
 #[test]
+fn nothing_overtakes_what_is_held_back() {
+    let (topic, name) = (Topic::default(), channel(0));
+    let outbox = Outbox::new(Sink::Task, WIRE, 2_000);
+    live(&outbox, &topic, &name, Slow::Latest, 0);
+    // The third finds no room; its successor is so small that a fourth would.
+    for (number, key, size) in [(1, 1, 300), (2, 2, 300), (3, 3, 600), (4, 3, 8), (5, 4, 8)] {
+        deliver(&topic, &[delivery(&name, 0, number, Some(key), size)]);
+    }
+    let came: Vec<u64> = frames(&outbox.take())
+        .iter()
+        .filter_map(|frame| match frame {
+            ServerFrame::Entry(entry) => Some(number(entry)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(came, [1, 2, 4, 5]);
+}
+
+#[test]
 fn what_is_held_back_makes_way_for_a_reply() {
     let (topic, name) = (Topic::default(), channel(0));
     let outbox = Outbox::new(Sink::Task, WIRE, 1_000);

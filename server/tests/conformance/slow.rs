@@ -111,6 +111,7 @@ async fn latest_gets_the_newest_when_it_reads_again(pair: Pair) {
         }
     }
     assert!(superseded > 100, "only {superseded} were superseded: it was not slow");
+    assert_eq!(server.metric("hubbub_skipped_entries_total{reason=\"superseded\"}"), superseded as f64);
     assert_eq!(newest, [("a", 600), ("b", 598), ("c", 599)].map(|(key, n)| (key.to_owned(), n)).into());
     // It is live again, and its cursor is right.
     alice.publish("room:1", "601").await;

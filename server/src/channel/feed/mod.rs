@@ -11,7 +11,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub(super) use steps::{PAGE, skip, steps};
+pub(super) use steps::{PAGE, count, skip, steps};
 
 use std::{hash::BuildHasher, sync::Arc, time::Duration};
 

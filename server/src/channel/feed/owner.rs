@@ -12,7 +12,7 @@ use super::{
     Bounds, Joined, Keep, Parts, Pulled, Resume, Unloaded,
     inbox::{Inbox, Work},
     log::{Fit, Log},
-    steps::steps,
+    steps::{self, steps},
 };
 use crate::{
     hub::{Delivery, Live, Outbox, Slice, Subscription, Topic},
@@ -171,7 +171,7 @@ impl Feed {
                     self.topic.leave(&subscription);
                 }
                 Some(Work::Pull { subscription, reply }) => {
-                    let _ = reply.send(self.pull(&subscription, served.touched));
+                    let _ = reply.send(self.pull(&subscription, served.touched, &parts.metrics));
                 }
                 Some(Work::Verify) => {
                     if self.log.is_some() {
@@ -258,7 +258,7 @@ impl Feed {
     }
 
     /// Appends what memory holds after the subscription's cursor.
-    fn pull(&self, subscription: &Arc<Subscription>, touched: &mut Vec<Arc<Outbox>>) -> Pulled {
+    fn pull(&self, subscription: &Arc<Subscription>, touched: &mut Vec<Arc<Outbox>>, metrics: &Metrics) -> Pulled {
         let Some(log) = &self.log else { return Pulled::Done };
         let from = subscription.cursor();
         let Some(after) = log.after(from.seq) else { return Pulled::Store { upto: log.position() } };
@@ -274,6 +274,7 @@ impl Feed {
             SkipReason::Superseded,
         );
         let reached = steps.last().map_or(from.seq, |step| step.cursor.seq) == log.position().seq;
+        steps::count(metrics, from, &steps, SkipReason::Superseded);
         subscription.outbox.advance(subscription, from, steps, if reached { Live::Yes } else { Live::NotYet });
         touched.push(subscription.outbox.clone());
         Pulled::Done

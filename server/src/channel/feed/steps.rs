@@ -5,7 +5,10 @@ use hubbub_protocol::{
     frame::{Skip, SkipRange, SkipReason},
 };
 
-use crate::hub::{Step, Subscription};
+use crate::{
+    hub::{Step, Subscription},
+    telemetry::Metrics,
+};
 
 /// Bytes of a page of a catch-up.
 pub(in crate::channel) const PAGE: usize = 64 << 10;
@@ -28,12 +31,20 @@ pub(in crate::channel) fn steps(
         }
         if cursor.seq > at + 1 {
             let before = Cursor { epoch: cursor.epoch, seq: cursor.seq - 1 };
-            steps.push(Step { bytes: skip(subscription, at + 1, before, missing), cursor: before });
+            steps.push(Step { bytes: skip(subscription, at + 1, before, missing), cursor: before, skips: true });
         }
         at = cursor.seq;
-        steps.push(Step { bytes, cursor });
+        steps.push(Step { bytes, cursor, skips: false });
     }
     steps
+}
+
+/// Counts what a page delivers and leaves out.
+pub(in crate::channel) fn count(metrics: &Metrics, from: Cursor, steps: &[Step], missing: SkipReason) {
+    let Some(last) = steps.last() else { return };
+    let entries = steps.iter().filter(|step| !step.skips).count() as u64;
+    metrics.deliveries.increment(entries);
+    metrics.skipped_entries.of(missing).increment(last.cursor.seq - from.seq - entries);
 }
 
 /// A skip of `from` to `to.seq`.

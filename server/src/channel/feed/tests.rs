@@ -406,6 +406,21 @@ async fn a_look_into_the_store_brings_everything_however_much() {
 }
 
 #[tokio::test]
+async fn a_hole_is_filled_from_the_store_at_once() {
+    let (house, channel) = (House::open(&[]).await, name("s:1"));
+    let mut client = live(&house, &channel).await;
+    let stored = house.store(&channel, &[None; 9], 8).await;
+    // The first three never come, the last three before the middle.
+    house.channels.feeds.deliver(&channel, stored[6..].to_vec()).await;
+    house.channels.feeds.deliver(&channel, stored[3..6].to_vec()).await;
+    assert_eq!(house.settle(&channel).await.seq, 9);
+    assert_eq!(client.standing(), Some(Standing::Live), "nobody who was live had to pull");
+    assert_eq!(house.metric("hubbub_store_reads_total{kind=\"repair\"}"), 1.0);
+    client.read(&house).await;
+    check(&client, &stored);
+}
+
+#[tokio::test]
 async fn a_durable_inbox_is_bounded_and_loses_nothing() {
     let (house, channel) = (House::open(&[]).await, name("s:1"));
     let mut client = live(&house, &channel).await;
