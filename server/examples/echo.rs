@@ -86,7 +86,7 @@ async fn upgrade(State(tasks): State<Tasks>, mut request: Request<Body>) -> Resp
 async fn serve(upgrade: OnUpgrade) {
     let Some((stream, early)) = socket(upgrade).await else { return };
     let outbox = Outbox::new(Sink::Socket(stream), Wire::Socket(Format::Json), OUTBOX);
-    let vitals = Arc::new(Vitals::new(Clock::System.now()));
+    let vitals = Arc::new(Vitals::new(Clock::System.elapsed()));
     let socket = accept(outbox.clone(), vitals, Clock::System, early, MAX_MESSAGE).await;
     drive(socket, outbox.clone(), &mut Echo(outbox)).await;
 }

@@ -4,10 +4,10 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hubbub_protocol::MessageId;
@@ -27,6 +27,15 @@ impl Clock {
     pub fn now(&self) -> u64 {
         match self {
             Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            Clock::Manual(now) => now.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Milliseconds since some moment, at least 1: never set back and never set forward, so the one to measure silence by.
+    pub fn elapsed(&self) -> u64 {
+        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Clock::System => ORIGIN.elapsed().as_millis() as u64 + 1,
             Clock::Manual(now) => now.load(Ordering::Relaxed),
         }
     }

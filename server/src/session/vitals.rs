@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Times in Unix milliseconds.
+/// Times by [`crate::world::Clock::elapsed`], but for the token's end, which is in Unix milliseconds.
 #[derive(Debug)]
 pub struct Vitals {
     opened: u64,

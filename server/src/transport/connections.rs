@@ -93,7 +93,7 @@ impl Connections {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let now = self.world.clock.now();
+            let now = self.world.clock.elapsed();
             let mut unauthenticated = 0;
             for entry in &self.open {
                 unauthenticated += usize::from(entry.vitals.expires_at().is_none());
@@ -119,7 +119,7 @@ impl Connections {
         match vitals.expires_at() {
             None if vitals.opened() + session.connect_timeout.as_millis() as u64 <= now => outbox.close(CloseCode::ConnectTimeout, None),
             None => {}
-            Some(expiry) if expiry <= now => outbox.close(CloseCode::TokenExpired, None),
+            Some(expiry) if expiry <= self.world.clock.now() => outbox.close(CloseCode::TokenExpired, None),
             Some(_) if vitals.heard() + heartbeat + grace <= now => {
                 outbox.close(CloseCode::PeerGone, None);
                 // Whoever does not hear will not answer.

@@ -79,7 +79,7 @@ impl Endpoint {
     async fn serve(self, upgrade: OnUpgrade, format: Format, identity: Option<Identity>, admission: OwnedSemaphorePermit) {
         let Some((stream, early)) = socket(upgrade).await else { return };
         let Endpoint { backend, connections, .. } = self;
-        let vitals = Arc::new(Vitals::new(backend.world.clock.now()));
+        let vitals = Arc::new(Vitals::new(backend.world.clock.elapsed()));
         let outbox = Outbox::new(Sink::Socket(stream), Wire::Socket(format), backend.config.session.outbox);
         let number = connections.add(Connection { outbox: outbox.clone(), vitals: vitals.clone() });
         let socket = accept(outbox.clone(), vitals.clone(), backend.world.clock.clone(), early, limits::MAX_FRAME).await;

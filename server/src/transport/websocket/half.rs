@@ -45,7 +45,7 @@ impl AsyncRead for Half {
             match stream.try_read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
-                    self.vitals.hear(self.clock.now());
+                    self.vitals.hear(self.clock.elapsed());
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
