@@ -1,7 +1,7 @@
 //! The generator: thousands of raw WebSocket connections driven by one thread and one epoll.
 //!
 //! It must cost little beside the server that it measures, so deliveries are found by a marker in the bytes and counted,
-//! not decoded. [`Swarm`] owns the sockets, [`Speech`] knows what the server under test wants to hear, [`Tally`] counts.
+//! not decoded. [`Swarm`] owns the sockets, [`Speech`] knows what the server under test wants to hear, the tally counts.
 
 mod link;
 mod payload;

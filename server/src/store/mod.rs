@@ -1,6 +1,6 @@
 //! The database. SQL lives in this folder and nowhere else; a module a resource.
 //!
-//! [`Db`] is a handle to one of the databases, [`Tx`] a transaction on it; the functions of the modules take one of the
+//! [`Db`] is a handle to one of the databases, `Tx` a transaction on it; the functions of the modules take one of the
 //! two. Callers hold no connection across anything but calls of this folder.
 
 pub mod channels;

@@ -1,7 +1,7 @@
 //! Feeds: on one instance, the one owner of an active channel's position and recent entries.
 //!
 //! Feeds live on *lanes*, a task a core; a channel's lane is found by its name. Everything that concerns a channel's order goes through
-//! its lane: entries, joins, leaves, pulls. [`Feeds`] is the handle; [`lane`] runs; [`owner`] is one channel's feed; [`log`] is its memory, pure.
+//! its lane: entries, joins, leaves, pulls. [`Feeds`] is the handle; `lane` runs; `owner` is one channel's feed; `log` is its memory, pure.
 
 mod inbox;
 mod lane;

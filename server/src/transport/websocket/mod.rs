@@ -1,5 +1,5 @@
-//! WebSocket: our own upgrade ([`handshake`]), tungstenite reading from and writing into the outbox ([`half`]), and a loop that hands
-//! messages to a session ([`connection`]).
+//! WebSocket: our own upgrade (`handshake`), tungstenite reading from and writing into the outbox (`half`), and a loop that hands
+//! messages to a session (`connection`).
 
 mod connection;
 mod endpoint;
