@@ -275,7 +275,7 @@ impl Outbox {
     /// What a [`Sink::Task`] transport writes next. `stuck` tells whether it can take more soon.
     pub fn take(&self) -> Vec<Bytes> {
         let mut inner = self.lock();
-        inner.blocked = false;
+        (inner.blocked, inner.full) = (false, false);
         inner.release_latest(self.wire, usize::MAX);
         inner.bytes = 0;
         inner.queue.drain(..).collect()

@@ -124,7 +124,7 @@ impl Session {
         let attempts: Vec<_> = channels
             .into_iter()
             .map(|asked| {
-                let name = self.admit(&asked.channel, wanted < room, &mut names);
+                let name = self.admit(&asked.channel, room - wanted, &mut names);
                 wanted += usize::from(name.is_ok());
                 self.join(asked, name)
             })
@@ -153,12 +153,12 @@ impl Session {
     }
 
     /// Checks what concerns this session alone.
-    fn admit(&self, channel: &str, room: bool, names: &mut std::collections::HashSet<ChannelName>) -> Result<ChannelName, ErrorBody> {
+    fn admit(&self, channel: &str, room: usize, names: &mut std::collections::HashSet<ChannelName>) -> Result<ChannelName, ErrorBody> {
         let name = ChannelName::parse(channel).map_err(|error| ErrorBody::new(ErrorCode::ChannelInvalid, error.to_string()))?;
         if self.subscriptions.contains_key(&name) || !names.insert(name.clone()) {
             return Err(ErrorBody::new(ErrorCode::AlreadySubscribed, "unsubscribe first"));
         }
-        if !room {
+        if room == 0 {
             return Err(ErrorBody::new(ErrorCode::TooManySubscriptions, "unsubscribe from something first, or open another connection"));
         }
         Ok(name)
