@@ -131,4 +131,20 @@ mod tests {
         bytes[0] = 2;
         assert_eq!(decode(&bytes), Err(EnvelopeError::Version(2)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused_or_read_but_never_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = decode(&body);
+            let _ = decode(&[&[VERSION], &body[..]].concat());
+        }
+
+        #[test]
+        fn a_damaged_envelope_never_panics(at in 0_usize..400, byte in proptest::num::u8::ANY) {
+            let mut bytes = encode(&[entry(Some(1)), entry(None)]);
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+        }
+    }
 }
