@@ -9,7 +9,7 @@ CREATE TABLE cluster (
 );
 INSERT INTO cluster (id, epoch, mark, appended) VALUES (1, 1, '', 0);
 
--- Who may write: see DESIGN, "Pairs". Times are Unix milliseconds, as everywhere.
+-- Who may write: with the broker `local`, one instance. Times are Unix milliseconds, as everywhere.
 CREATE TABLE leases (
     name       TEXT   PRIMARY KEY,
     holder     TEXT   NOT NULL,
