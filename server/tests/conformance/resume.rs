@@ -12,6 +12,7 @@ crate::on_every_pair!(
     replay_then_live_without_hole_or_double,
     from_the_first_entry,
     from_memory_reads_no_store,
+    a_storm_after_a_newcomer_reads_the_store_once,
     from_the_store_when_memory_is_short,
     under_load,
     an_expired_cursor_says_so,
@@ -87,6 +88,26 @@ async fn from_memory_reads_no_store(pair: Pair) {
         }
     }
     assert_eq!(reads(&server), before, "a storm costs reads per channel, not per client");
+}
+
+/// Nothing is in memory, and the first who comes asks for nothing of the past: those who resume after him share one read.
+async fn a_storm_after_a_newcomer_reads_the_store_once(pair: Pair) {
+    let server = cold(pair, 150, &[]).await;
+    let mut newcomer = server.peer("newcomer").await;
+    newcomer.subscribe("room:1").await;
+    let mut storm = Vec::new();
+    for _ in 0..30 {
+        storm.push(server.peer("bob").await);
+    }
+    futures_util::future::join_all(storm.iter_mut().map(|peer| async {
+        assert_eq!(peer.subscribe_with("room:1", at(1, 50), None).await.unwrap().recovered, Some(true));
+        for expected in 51..=150 {
+            assert_eq!(seq(&peer.entry().await), expected);
+        }
+    }))
+    .await;
+    let reads = ["head", "replay", "repair"].map(|kind| server.metric(&format!("hubbub_store_reads_total{{kind=\"{kind}\"}}")));
+    assert_eq!(reads, [2.0, 0.0, 0.0], "the head for the newcomer, the recent entries for everybody else");
 }
 
 async fn from_the_store_when_memory_is_short(pair: Pair) {
