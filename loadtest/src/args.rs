@@ -1,11 +1,9 @@
 //! Argument values that several subcommands share.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::Args;
 
 /// Parses `10s`, `1m 30s`, `250ms`.
 pub fn duration(text: &str) -> Result<Duration> {
@@ -13,14 +11,30 @@ pub fn duration(text: &str) -> Result<Duration> {
     Duration::try_from(parsed).with_context(|| format!("{text:?} is negative"))
 }
 
-/// The server to start: `given`, or the `hubbub` beside this program.
-pub fn server_binary(given: Option<&Path>) -> Result<PathBuf> {
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => std::env::current_exe()?.with_file_name("hubbub"),
-    };
-    ensure!(path.is_file(), "no server at {}; build it, or name it by --server-bin", path.display());
-    Ok(path)
+/// What is measured, and where it runs.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The server. Without it: the `hubbub` beside this program.
+    #[arg(long)]
+    pub server_bin: Option<PathBuf>,
+    /// The server's core.
+    #[arg(long, default_value_t = 0)]
+    pub server_core: usize,
+    /// This program's core.
+    #[arg(long, default_value_t = 1)]
+    pub generator_core: usize,
+}
+
+impl Bench {
+    /// The server to start: the one given, or the `hubbub` beside this program.
+    pub fn server_binary(&self) -> Result<PathBuf> {
+        let path = match &self.server_bin {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("hubbub"),
+        };
+        ensure!(path.is_file(), "no server at {}; build it, or name it by --server-bin", path.display());
+        Ok(path)
+    }
 }
 
 #[cfg(test)]

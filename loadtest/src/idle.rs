@@ -1,7 +1,6 @@
 //! `idle`: what a connection costs that only waits, in memory and in the CPU time to open it.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::{
-    args::{duration, server_binary},
+    args::{Bench, duration},
     drive::{Durability, Role, Swarm},
     subject::{Subject, pin},
 };
@@ -30,15 +29,9 @@ pub struct IdleArgs {
     /// How long to wait before each look, so that the server can give back what it needed for opening.
     #[arg(long, default_value = "3s", value_parser = duration)]
     settle: Duration,
-    /// The server. Without it: the `hubbub` beside this program.
-    #[arg(long)]
-    server_bin: Option<PathBuf>,
-    /// The server's core.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// This program's core.
-    #[arg(long, default_value_t = 1)]
-    generator_core: usize,
+    /// What is measured, and where.
+    #[command(flatten)]
+    bench: Bench,
     /// Measure the floor alone.
     #[arg(long, conflicts_with = "server_bin")]
     floor_only: bool,
@@ -50,12 +43,12 @@ pub struct IdleArgs {
 /// A server does not start, refuses a connection, or ends one.
 pub fn run(args: &IdleArgs) -> Result<()> {
     ensure!(args.from < args.to, "--from is less than --to");
-    let binary = if args.floor_only { None } else { Some(server_binary(args.server_bin.as_deref())?) };
-    pin(args.generator_core)?;
+    let binary = if args.floor_only { None } else { Some(args.bench.server_binary()?) };
+    pin(args.bench.generator_core)?;
     println!("server      connections   PSS from KiB     PSS to KiB   KiB/connection   us/connect+subscribe");
-    look("floor", &Subject::floor(args.server_core)?, args)?;
+    look("floor", &Subject::floor(args.bench.server_core)?, args)?;
     if let Some(binary) = binary {
-        look("hubbub", &Subject::hubbub(&binary, args.server_core, Durability::Ephemeral)?, args)?;
+        look("hubbub", &Subject::hubbub(&binary, args.bench.server_core, Durability::Ephemeral)?, args)?;
     }
     Ok(())
 }

@@ -4,13 +4,13 @@ mod report;
 mod run;
 mod shape;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::{
-    args::{duration, server_binary},
+    args::{Bench, duration},
     drive::{Durability, MIN_PAYLOAD},
     subject::{Subject, pin},
 };
@@ -48,15 +48,9 @@ pub struct FanoutArgs {
     /// Publish into durable channels: every publish is stored and acknowledged.
     #[arg(long)]
     durable: bool,
-    /// The server. Without it: the `hubbub` beside this program.
-    #[arg(long)]
-    server_bin: Option<PathBuf>,
-    /// The server's core.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// This program's core.
-    #[arg(long, default_value_t = 1)]
-    generator_core: usize,
+    /// What is measured, and where.
+    #[command(flatten)]
+    bench: Bench,
     /// Measure the floor alone.
     #[arg(long, conflicts_with_all = ["server_bin", "durable"])]
     floor_only: bool,
@@ -68,8 +62,8 @@ pub struct FanoutArgs {
 /// A server does not start or refuses something; a delivery of the server under test is missing or came twice.
 pub fn run(args: &FanoutArgs) -> Result<()> {
     ensure!(args.size >= MIN_PAYLOAD, "a payload has at least {MIN_PAYLOAD} bytes: a marker, a number and a time");
-    ensure!(args.server_core != args.generator_core, "the server and the generator need a core each");
-    let binary = if args.floor_only { None } else { Some(server_binary(args.server_bin.as_deref())?) };
+    ensure!(args.bench.server_core != args.bench.generator_core, "the server and the generator need a core each");
+    let binary = if args.floor_only { None } else { Some(args.bench.server_binary()?) };
     let durability = if args.durable { Durability::Durable } else { Durability::Ephemeral };
     let plan = Plan {
         shape: Shape::new(args.subscribers, args.rooms_of),
@@ -78,14 +72,14 @@ pub fn run(args: &FanoutArgs) -> Result<()> {
         warmup: args.warmup,
         duration: args.duration,
     };
-    pin(args.generator_core)?;
+    pin(args.bench.generator_core)?;
     let mut report = Report::default();
     println!("{}", report::HEADER);
     for pair in 1..=args.pairs {
-        let floor = measure(&Subject::floor(args.server_core)?, &plan)?;
+        let floor = measure(&Subject::floor(args.bench.server_core)?, &plan)?;
         report.add_floor(pair, floor);
         if let Some(binary) = &binary {
-            let hubbub = measure(&Subject::hubbub(binary, args.server_core, durability)?, &plan)?;
+            let hubbub = measure(&Subject::hubbub(binary, args.bench.server_core, durability)?, &plan)?;
             report.add_hubbub(pair, hubbub);
         }
     }

@@ -7,7 +7,7 @@ use hubbub_protocol::ChannelName;
 
 use crate::{
     config::Config,
-    store::{Db, StoreError, channels, entries},
+    store::{Db, StoreError, channels, entries, publishes},
     world::Clock,
 };
 
@@ -34,7 +34,7 @@ pub(super) async fn run(config: Arc<Config>, db: Db, clock: Clock) {
 async fn round(config: &Config, db: &Db, now: u64) -> Result<(), StoreError> {
     let window = config.channel.dedup_window.as_millis() as u64;
     let forget = now.saturating_sub(window + SLACK_MS);
-    while entries::trim_ids(db, forget, ROWS).await? == u64::from(ROWS) {
+    while publishes::trim(db, forget, ROWS).await? == u64::from(ROWS) {
         tokio::time::sleep(PAUSE).await;
     }
     let mut after = 0;

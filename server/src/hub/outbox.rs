@@ -193,15 +193,14 @@ impl Outbox {
         delivered
     }
 
-    /// Ends the time between joining and the reply: now entries may be pushed. Returns whether the subscription lacks some.
-    pub fn activate(&self, subscription: &Subscription) -> bool {
+    /// Ends the time between joining and the reply: now entries may be pushed, or pulled if it lacks some.
+    pub fn activate(&self, subscription: &Subscription) {
         let mut inner = self.lock();
         match subscription.standing() {
             Standing::Joining => subscription.stand(Standing::Live),
             Standing::Behind => inner.behind = true,
             Standing::Live | Standing::Ended => {}
         }
-        inner.behind
     }
 
     /// Makes a subscription that has not been activated begin after `cursor`. What lies between it and where the subscription joined

@@ -298,14 +298,6 @@ pub async fn trim(db: &Db, channel_id: i64, first: u64, limit: u32) -> Result<u6
     Ok(done.rows_affected())
 }
 
-/// Forgets at most `limit` message ids made before `before` (Unix milliseconds). Returns how many.
-///
-/// # Errors
-/// [`StoreError::Database`].
-pub async fn trim_ids(db: &Db, before: u64, limit: u32) -> Result<u64, StoreError> {
-    publishes::trim(db, before, limit).await
-}
-
 impl Appended {
     /// The entry, if it is new.
     pub fn stored(&self) -> Option<&Arc<Entry>> {

@@ -9,7 +9,7 @@ mod epoch;
 pub mod events;
 mod lease;
 mod migrate;
-mod publishes;
+pub(crate) mod publishes;
 mod sqlite;
 #[cfg(test)]
 mod tests;

@@ -107,7 +107,7 @@ pub(super) async fn insert(tx: &mut Tx, rows: &[(&NewEntry, i64, hubbub_protocol
 ///
 /// # Errors
 /// [`StoreError::Database`].
-pub(super) async fn trim(db: &Db, before: u64, limit: u32) -> Result<u64, StoreError> {
+pub(crate) async fn trim(db: &Db, before: u64, limit: u32) -> Result<u64, StoreError> {
     let mut tx = db.begin().await?;
     let oldest_kept = MessageId::new(before, [0; 10]);
     let done = on!(&mut tx, conn => sqlx::query(
