@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{KeyError, Rules, Verifier},
-    broker::Broker,
+    broker::{Broker, BrokerError},
     channel::{self, Channels},
-    config::{BrokerKind, Config, StoreUrl},
+    config::{BrokerKind, Config},
     hub::Hub,
     rest::{self, Api, Health},
     session::Backend,
@@ -58,6 +58,8 @@ pub enum StartError {
     Secret(#[from] SecretError),
     #[error("the keys for tokens cannot be used: {0}")]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     #[error("{0} cannot be listened on: {1}")]
     Listen(SocketAddr, std::io::Error),
 }
@@ -111,6 +113,7 @@ impl App {
         let (lease, mark) = own(&db, &config, &world, take_over).await?;
         let broker = match config.broker.kind {
             BrokerKind::Local => Broker::Local,
+            BrokerKind::Nats => return Err(BrokerError::Unreachable("this build has no NATS".to_owned()).into()),
         };
         let hub = Arc::new(Hub::new(world.chance.seed()));
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
@@ -260,10 +263,7 @@ fn verifier(config: &Config, world: &World) -> Result<Verifier, StartError> {
     let secret = match (&auth.secret, &auth.jwks) {
         (Some(secret), _) => Some(secret.clone()),
         (None, Some(_)) => None,
-        (None, None) => {
-            let StoreUrl::Sqlite(database) = &config.store.url;
-            Some(signing_secret(database, &world.chance)?)
-        }
+        (None, None) => Some(signing_secret(&config.store.url, &world.chance)?),
     };
     let rules = Rules { audience: auth.audience.clone(), issuer: auth.issuer.clone(), leeway_ms: auth.leeway.as_millis() as u64 };
     Ok(Verifier::new(secret.as_ref().map(|secret| secret.expose()), auth.jwks.as_deref(), rules)?)

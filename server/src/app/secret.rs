@@ -9,25 +9,39 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{config::Secret, world::Chance};
+use crate::{
+    config::{Secret, StoreUrl},
+    world::Chance,
+};
 
-/// The file with the secret cannot be read or made.
+/// There is no secret to sign with.
 #[derive(Debug, Error)]
-#[error("the signing secret in {path} cannot be used: {cause}; give one in auth.secret or auth.secret_file")]
-pub struct SecretError {
-    path: PathBuf,
-    cause: std::io::Error,
+pub enum SecretError {
+    /// The file can be neither read nor made, or holds less than 32 bytes.
+    #[error("the signing secret in {path} cannot be used: {cause}; give one in auth.secret or auth.secret_file")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// There is no place beside a database on a server.
+    #[error(
+        "with PostgreSQL the secret that signs tokens has to be given, the same to every instance: set auth.secret, auth.secret_file or auth.jwks_file"
+    )]
+    NotGiven,
 }
 
-/// The secret in `<database>.secret`, made if it is missing.
+/// The secret in `<database>.secret` beside an embedded database, made if it is missing.
 ///
 /// # Errors
-/// [`SecretError`] if the file can be neither read nor made, or holds less than 32 bytes.
-pub fn signing_secret(database: &Path, chance: &Chance) -> Result<Secret, SecretError> {
+/// [`SecretError`].
+pub fn signing_secret(store: &StoreUrl, chance: &Chance) -> Result<Secret, SecretError> {
+    let StoreUrl::Sqlite(database) = store else { return Err(SecretError::NotGiven) };
     let mut name = database.as_os_str().to_owned();
     name.push(".secret");
     let path = PathBuf::from(name);
-    read_or_make(&path, chance).map_err(|cause| SecretError { path, cause })
+    read_or_make(&path, chance).map_err(|cause| SecretError::File { path, cause })
 }
 
 fn read_or_make(path: &Path, chance: &Chance) -> std::io::Result<Secret> {

@@ -1,27 +1,112 @@
 //! Between instances: `publish` reaches the cluster.
 //!
-//! `local` means that this instance is the cluster. An arm for NATS joins it; what it will carry ([`envelope`]) and where
-//! ([`subject`]) is fixed here, so that releases can run side by side from the first one on.
+//! `local` means that this instance is the cluster; `nats` that there may be others. Everything here is best effort and never waits: what
+//! a durable channel's others do not hear of, they find in the store within about a second.
 
 pub mod envelope;
 pub mod subject;
 
 use std::sync::Arc;
 
-use hubbub_protocol::Entry;
+use bytes::Bytes;
+use hubbub_protocol::{ChannelName, Entry};
+use thiserror::Error;
+use tokio::sync::mpsc;
 
-/// What carries entries between instances.
+/// What carries entries between instances. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Broker {
     /// There is no other instance: the publishing one hands its entries to its own feeds, and that is everybody.
     Local,
 }
 
+/// Which of a channel's subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Plane {
+    /// Its entries.
+    Entries,
+    /// Who comes and goes.
+    Presence,
+}
+
+/// Whom a message is for that is not an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To<'a> {
+    /// The instances that listen to a channel's presence.
+    Presence(&'a ChannelName),
+    /// Every instance but this one.
+    Everybody,
+    /// The instance with this id.
+    Instance(&'a str),
+}
+
+/// What comes from other instances.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Entries of one channel, in the order in which one instance published them.
+    Entries(Vec<Entry>),
+    /// What another instance sent, to this one or to several.
+    Message(Bytes),
+    /// Something may have been lost: a connection broke and is back, or this instance was too slow. Look.
+    Doubt,
+}
+
+/// What comes, in order. Bounded: when nobody takes it, NATS drops, and a [`Arrival::Doubt`] follows.
+pub type Arrivals = mpsc::Receiver<Arrival>;
+
+/// NATS cannot be used.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// No server of the list answers.
+    #[error("NATS cannot be reached: {0}; check broker.url")]
+    Unreachable(String),
+    /// The server is too old.
+    #[error("the NATS server is version {0}; Hubbub needs {MIN_VERSION} or newer")]
+    TooOld(String),
+    /// A batch of entries would not fit.
+    #[error("NATS takes messages of at most {0} bytes; Hubbub needs {1}: raise max_payload")]
+    PayloadTooSmall(usize, usize),
+    /// A file of the configuration, or a credential.
+    #[error("the NATS client cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// The oldest NATS server that will do.
+pub const MIN_VERSION: &str = "2.11";
+
 impl Broker {
-    /// Tells the other instances. Entries of one channel are in order.
-    pub async fn publish(&self, _entries: &[Arc<Entry>]) {
+    /// Tells the other instances of entries, those of one channel in order. Never waits: what cannot be sent at once is dropped and counted.
+    pub fn publish(&self, _entries: &[Arc<Entry>]) {
         match self {
             Broker::Local => {}
+        }
+    }
+
+    /// Wants to hear of `channel`, until [`Broker::unlisten`] was called as often. Returns when the server knows, or after half a second.
+    pub async fn listen(&self, _plane: Plane, _channel: &ChannelName) {
+        match self {
+            Broker::Local => {}
+        }
+    }
+
+    /// Takes one [`Broker::listen`] back.
+    pub fn unlisten(&self, _plane: Plane, _channel: &ChannelName) {
+        match self {
+            Broker::Local => {}
+        }
+    }
+
+    /// Sends a message that is not an entry. Never waits, and may be lost.
+    pub fn send(&self, _to: To<'_>, _body: Vec<u8>) {
+        match self {
+            Broker::Local => {}
+        }
+    }
+
+    /// Whether there may be other instances.
+    pub fn is_clustered(&self) -> bool {
+        match self {
+            Broker::Local => false,
         }
     }
 

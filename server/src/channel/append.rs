@@ -75,7 +75,7 @@ impl Writer {
     /// To the other instances, and to this one's feeds: a channel's entries stay in order.
     async fn hand_on(&self, appended: &[Appended]) {
         let stored: Vec<Arc<Entry>> = appended.iter().filter_map(Appended::stored).cloned().collect();
-        self.broker.publish(&stored).await;
+        self.broker.publish(&stored);
         let mut channels: Vec<(ChannelName, Vec<Arc<Delivery>>)> = Vec::new();
         let mut places = std::collections::HashMap::new();
         for entry in stored {

@@ -32,14 +32,15 @@ impl Token {
                 bail!("this server believes the keys in auth.jwks_file only: tokens come from whoever holds the private ones")
             }
             (None, None) => {
-                let StoreUrl::Sqlite(database) = &config.store.url;
-                if !database.exists() {
+                if let StoreUrl::Sqlite(database) = &config.store.url
+                    && !database.exists()
+                {
                     eprintln!(
                         "hubbub: there is no database at {} yet: the token is good for a server that is started here",
                         database.display()
                     );
                 }
-                signing_secret(database, &world.chance)?
+                signing_secret(&config.store.url, &world.chance)?
             }
         };
         let now = world.clock.now() / 1_000;

@@ -4,22 +4,24 @@
 //! here reads the process's environment or arguments: `main` hands them in. A load either succeeds or names every mistake.
 
 mod auth;
+mod broker;
 mod mistake;
 mod namespace;
 mod reader;
 mod sections;
 mod sources;
+mod store;
 #[cfg(test)]
 mod tests;
 mod units;
 
 pub use auth::{AuthConfig, Secret};
+pub use broker::{BrokerConfig, BrokerKind, Interest, NatsUrl};
 pub use mistake::{ConfigErrors, FileProblem, Mistake};
 pub use namespace::{Durability, Namespace, Namespaces};
-pub use sections::{
-    BrokerConfig, BrokerKind, ChannelConfig, DrainConfig, HttpConfig, LogConfig, LogFormat, SessionConfig, StoreConfig, StoreUrl,
-};
+pub use sections::{ChannelConfig, DrainConfig, HttpConfig, LogConfig, LogFormat, SessionConfig};
 pub use sources::{DEFAULTS, Origin, Sources};
+pub use store::{PostgresUrl, StoreConfig, StoreUrl};
 
 use hubbub_protocol::ChannelName;
 

@@ -33,6 +33,8 @@ pub struct Namespace {
     pub history_age: Duration,
     /// What happens to a subscriber that reads too slowly and did not say itself.
     pub slow: Slow,
+    /// Whether subscribers are members, whom others can see.
+    pub presence: bool,
 }
 
 /// Every namespace that is configured.
@@ -78,6 +80,7 @@ impl Namespace {
             history_entries: section.whole("history_entries", 1..=1_000_000_000),
             history_age: section.duration("history_age", Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400)),
             slow: section.choice("slow", &[("close", Slow::Close), ("latest", Slow::Latest)]),
+            presence: section.switch("presence"),
         };
         for key in ["history_entries", "history_age"] {
             if !durable && section.is_set(key) {

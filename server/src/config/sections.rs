@@ -1,6 +1,6 @@
 //! The sections that are plain values with bounds: a type each, and what its keys accept.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use hubbub_protocol::limits::{MAX_HISTORY_PAGE, MAX_PAYLOAD};
 use tracing_subscriber::EnvFilter;
@@ -67,60 +67,6 @@ impl LogConfig {
                 (!text.is_empty() && EnvFilter::builder().parse(text).is_ok()).then(|| text.to_owned())
             }),
         }
-    }
-}
-
-/// Where durable channels are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `sqlite:`: this file.
-    Sqlite(PathBuf),
-}
-
-impl StoreUrl {
-    fn parse(text: &str) -> Option<Self> {
-        let path = text.strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        // A database in memory is another one for each connection, and a query would become part of the file's name.
-        (!path.is_empty() && !path.starts_with(':') && !path.contains(['?', '\0'])).then(|| Self::Sqlite(path.into()))
-    }
-}
-
-/// `[store]`.
-#[derive(Debug, Clone)]
-pub struct StoreConfig {
-    /// The database.
-    pub url: StoreUrl,
-    /// Connections that read.
-    pub readers: u32,
-}
-
-impl StoreConfig {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
-        Self {
-            url: section.parsed("url", Show::Scheme, "\"sqlite:\" and the path of a file, such as \"sqlite:hubbub.db\"", StoreUrl::parse),
-            readers: section.whole("readers", 1..=64),
-        }
-    }
-}
-
-/// How instances reach one another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BrokerKind {
-    /// There is only this one.
-    Local,
-}
-
-/// `[broker]`.
-#[derive(Debug, Clone)]
-pub struct BrokerConfig {
-    /// How instances reach one another.
-    pub kind: BrokerKind,
-}
-
-impl BrokerConfig {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
-        Self { kind: section.choice("kind", &[("local", BrokerKind::Local)]) }
     }
 }
 
@@ -219,20 +165,5 @@ impl DrainConfig {
             section.contradiction("window", "must be longer than", "notice");
         }
         config
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scheme_decides_the_store() {
-        let sqlite = |path: &str| Some(StoreUrl::Sqlite(path.into()));
-        assert_eq!(StoreUrl::parse("sqlite:hubbub.db"), sqlite("hubbub.db"));
-        assert_eq!(StoreUrl::parse("sqlite:///var/lib/hubbub.db"), sqlite("/var/lib/hubbub.db"));
-        for text in ["hubbub.db", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a.db?mode=ro", "postgres://localhost/hubbub"] {
-            assert_eq!(StoreUrl::parse(text), None, "{text}");
-        }
     }
 }

@@ -244,7 +244,8 @@ fn a_namespace_takes_what_it_lacks_from_default() {
         Config::load(&with(&["namespaces.default.history_age=7d", "namespaces.room.history_entries=5", "namespaces.日.slow=latest"]))
             .unwrap();
     let week = Duration::from_secs(7 * 86_400);
-    let default = Namespace { durability: Durability::Durable, history_entries: 100_000, history_age: week, slow: Slow::Close };
+    let default =
+        Namespace { durability: Durability::Durable, history_entries: 100_000, history_age: week, slow: Slow::Close, presence: false };
     assert_eq!(*config.namespace(&channel("lobby")), default);
     assert_eq!(*config.namespace(&channel("unheard:of")), default);
     assert_eq!(*config.namespace(&channel("default:1")), default);

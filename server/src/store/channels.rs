@@ -31,12 +31,12 @@ impl Head {
         self.ordinal as u64
     }
 
-    /// The place after this one, for a message of `epoch`.
+    /// The place after this one, for a message of `epoch`. Epochs never fall within a log.
     pub(super) fn advance(&mut self, epoch: i64) -> hubbub_protocol::Place {
-        self.epoch = epoch;
+        self.epoch = self.epoch.max(epoch);
         self.seq += 1;
         self.ordinal += 1;
-        hubbub_protocol::Place { epoch: epoch as u64, seq: self.seq as u64, ordinal: self.ordinal as u64 }
+        hubbub_protocol::Place { epoch: self.epoch as u64, seq: self.seq as u64, ordinal: self.ordinal as u64 }
     }
 }
 
@@ -131,16 +131,17 @@ async fn create(tx: &mut Tx, name: &ChannelName, now: u64) -> Result<Head, Store
     Ok(Head { channel_id, epoch: 0, seq: 0, ordinal: 0 })
 }
 
-/// Writes heads that moved.
-pub(super) async fn advance(tx: &mut Tx, heads: impl Iterator<Item = &Head>, now: u64) -> Result<(), StoreError> {
+/// Writes heads that moved. `change` is the mark by which a look finds them.
+pub(super) async fn advance(tx: &mut Tx, heads: impl Iterator<Item = &Head>, change: i64, now: u64) -> Result<(), StoreError> {
     let rows: Vec<[i64; 4]> = heads.map(|head| [head.channel_id, head.epoch, head.seq, head.ordinal]).collect();
     let list = serde_json::to_string(&rows).map_err(|_| StoreError::Corrupt("a head is not a number"))?;
     on!(tx, conn => sqlx::query(
-        "UPDATE channels SET head_epoch = j.value->>1, head_seq = j.value->>2, head_ordinal = j.value->>3, updated_at = $2
-         FROM json_each($1) AS j WHERE channels.id = j.value->>0",
+        "UPDATE channels SET head_epoch = j.value->>1, head_seq = j.value->>2, head_ordinal = j.value->>3, updated_at = $2,
+         changed = $3 FROM json_each($1) AS j WHERE channels.id = j.value->>0",
     )
     .bind(list)
     .bind(now as i64)
+    .bind(change)
     .execute(conn)
     .await)?;
     Ok(())

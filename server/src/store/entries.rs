@@ -59,7 +59,7 @@ pub enum Appended {
 /// [`StoreError::CommitUnknown`] if it is not known which; any other error if none is.
 pub async fn append(db: &Db, batch: &[NewEntry], now: u64) -> Result<Vec<Appended>, StoreError> {
     let mut tx = db.begin().await?;
-    let epoch = epoch::count(&mut tx, batch.len()).await?;
+    let (epoch, change) = epoch::count(&mut tx, batch.len()).await?;
     let mut names: Vec<&ChannelName> = batch.iter().map(|new| &new.channel).collect();
     names.sort_unstable();
     names.dedup();
@@ -71,7 +71,7 @@ pub async fn append(db: &Db, batch: &[NewEntry], now: u64) -> Result<Vec<Appende
     if !fresh.is_empty() {
         insert(&mut tx, &fresh, now).await?;
         publishes::insert(&mut tx, &fresh, now).await?;
-        channels::advance(&mut tx, heads.values(), now).await?;
+        channels::advance(&mut tx, heads.values(), change, now).await?;
     }
     tx.commit().await?;
     Ok(answers)

@@ -94,9 +94,35 @@ fn save(path: &Path, beside: &Beside) -> Result<(), StoreError> {
     write().map_err(|error: io::Error| StoreError::Database(error.into()))
 }
 
-/// Counts `entries` more, and returns the epoch that they get.
-pub(super) async fn count(tx: &mut Tx, entries: usize) -> Result<i64, StoreError> {
-    Ok(on!(tx, conn => sqlx::query_scalar("UPDATE cluster SET appended = appended + $1 WHERE id = 1 RETURNING epoch")
+/// Raises the epoch: what is appended from now on is of another past than what was appended under `known`. If it is above `known`
+/// already, somebody else has seen it, and it stays.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn raise(db: &Db, known: u64) -> Result<u64, StoreError> {
+    let mut tx = db.begin().await?;
+    let epoch: i64 = on!(&mut tx, conn => sqlx::query_scalar(
+        "UPDATE cluster SET epoch = CASE WHEN epoch <= $1 THEN $1 + 1 ELSE epoch END WHERE id = 1 RETURNING epoch",
+    )
+    .bind(known as i64)
+    .fetch_one(conn)
+    .await)?;
+    tx.commit().await?;
+    Ok(epoch as u64)
+}
+
+/// The epoch that entries get now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn current(db: &Db) -> Result<u64, StoreError> {
+    let epoch: i64 = read!(db, pool => sqlx::query_scalar("SELECT epoch FROM cluster WHERE id = 1").fetch_one(pool).await)?;
+    Ok(epoch as u64)
+}
+
+/// Counts `entries` more, and returns the epoch that they get, and how many there are now.
+pub(super) async fn count(tx: &mut Tx, entries: usize) -> Result<(i64, i64), StoreError> {
+    Ok(on!(tx, conn => sqlx::query_as("UPDATE cluster SET appended = appended + $1 WHERE id = 1 RETURNING epoch, appended")
         .bind(entries as i64)
         .fetch_one(conn)
         .await)?)

@@ -5,9 +5,11 @@
 
 pub mod channels;
 pub mod entries;
-mod epoch;
+pub mod epoch;
 pub mod events;
+pub mod instances;
 mod lease;
+pub mod look;
 mod migrate;
 pub(crate) mod publishes;
 mod sqlite;
@@ -89,6 +91,7 @@ impl Db {
     pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         match &config.url {
             StoreUrl::Sqlite(path) => Ok(Db::Sqlite(sqlite::Sqlite::open(path, config.readers).await?)),
+            StoreUrl::Postgres(_) => Err(sqlx::Error::Configuration("this build has no PostgreSQL".into()).into()),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::config::{StoreConfig, StoreUrl};
 
 async fn open(dir: &tempfile::TempDir) -> Db {
-    let config = StoreConfig { url: StoreUrl::Sqlite(dir.path().join("t.db")), readers: 2 };
+    let config = StoreConfig { url: StoreUrl::Sqlite(dir.path().join("t.db")), readers: 2, writers: 1, password: None };
     let db = Db::open(&config).await.unwrap();
     db.migrate().await.unwrap();
     db
@@ -209,7 +209,7 @@ async fn a_link_to_the_database_is_the_same_database() {
     let db = open(&dir).await;
     let _lease = Lease::take(&db, "the first".into()).await.unwrap();
     std::os::unix::fs::symlink(dir.path().join("t.db"), dir.path().join("link.db")).unwrap();
-    let config = StoreConfig { url: StoreUrl::Sqlite(dir.path().join("link.db")), readers: 1 };
+    let config = StoreConfig { url: StoreUrl::Sqlite(dir.path().join("link.db")), readers: 1, writers: 1, password: None };
     let linked = Db::open(&config).await.unwrap();
     assert!(matches!(Lease::take(&linked, "the second".into()).await, Err(LeaseError::Held(_))));
 }
