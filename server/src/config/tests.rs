@@ -75,7 +75,7 @@ fn six_mistakes_are_six_reports() {
     let (_folder, sources) = in_file(concat!(
         "[htp]\nlisten = '0.0.0.0:80'\n",
         "[log]\nformat = 'yaml'\n",
-        "[store]\nurl = 'postgres://admin:hunter2@db/hubbub'\nreaders = '4'\n",
+        "[store]\nurl = 'mysql://admin:hunter2@db/hubbub'\nreaders = '4'\n",
         "[channel]\nhistory_page = 1001\n",
         "[drain]\nnotice = '40s'\n",
     ));
@@ -84,7 +84,7 @@ fn six_mistakes_are_six_reports() {
     let expected = [
         format!("log.format = \"yaml\" ({file}, line 4): accepted is \"pretty\" or \"json\""),
         format!(
-            "store.url = \"postgres:…\" ({file}, line 6): accepted is \"sqlite:\" and the path of a file, such as \"sqlite:hubbub.db\""
+            "store.url = \"mysql:…\" ({file}, line 6): accepted is \"sqlite:\" and the path of a file, such as \"sqlite:hubbub.db\", or \"postgres://user@host/database\""
         ),
         format!("store.readers = \"4\" ({file}, line 7): accepted is a whole number from 1 to 64"),
         format!("channel.history_page = 1001 ({file}, line 9): accepted is a whole number from 1 to 1000"),
@@ -131,7 +131,7 @@ fn values_of_the_wrong_type_are_refused() {
         "http.max_body=2MB",
         "session.grace=5",
         "store.readers=0",
-        "broker.kind=nats",
+        "broker.kind=kafka",
         "log.filter=info==",
     ] {
         let found = mistakes(&with(&[argument]));
