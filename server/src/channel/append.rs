@@ -1,6 +1,13 @@
-//! The writer: waiting publishes become one transaction (group commit), then go to the feeds, then are answered.
+//! The writers: waiting publishes become one transaction (group commit), then go to the broker and the feeds, then are answered.
+//!
+//! Each writer has its share of the channels, so that a channel's publishes are in one queue. SQLite has one.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hubbub_protocol::{ChannelName, Entry, frame::Published};
 use tokio::sync::{mpsc, oneshot};
@@ -15,8 +22,14 @@ use crate::{
         entries::{self, Appended, NewEntry},
     },
     telemetry::{Metrics, PublishResult},
-    world::Clock,
+    world::World,
 };
+
+/// For how long a batch is tried again while the database does not answer. Trying again is safe: message ids tell what was stored.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Between two tries, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A publish in the queue.
 #[derive(Debug)]
@@ -25,13 +38,14 @@ pub(super) struct Pending {
     pub(super) reply: oneshot::Sender<Result<Published, Refused>>,
 }
 
-/// The one task that appends. What waits while a commit runs is the next batch, so the cost per publish falls as load rises.
+/// A task that appends. What waits while a commit runs is the next batch, so the cost per publish falls as load rises.
+#[derive(Clone)]
 pub(super) struct Writer {
     pub(super) db: Db,
     pub(super) feeds: Feeds,
     pub(super) broker: Broker,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) clock: Clock,
+    pub(super) world: World,
 }
 
 impl Writer {
@@ -59,17 +73,71 @@ impl Writer {
         }
     }
 
-    async fn append(&self, batch: &[NewEntry]) -> Vec<Result<Published, Refused>> {
-        let begun = Instant::now();
-        let appended = entries::append(&self.db, batch, self.clock.now()).await;
-        self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
-        self.metrics.commit_rows.record(batch.len() as f64);
-        let appended = match appended {
-            Ok(appended) => appended,
-            Err(error) => return self.failed(batch, &error).await,
-        };
-        self.hand_on(&appended).await;
-        batch.iter().zip(appended).map(|(new, appended)| self.answer(new, appended)).collect()
+    /// One answer for each of `batch`. What the store refuses is halved until the row that it refuses stands alone.
+    fn append<'a>(&'a self, batch: &'a [NewEntry]) -> Pin<Box<dyn Future<Output = Vec<Result<Published, Refused>>> + Send + 'a>> {
+        Box::pin(async move {
+            match self.try_append(batch).await {
+                Ok(appended) => {
+                    self.hand_on(&appended).await;
+                    batch.iter().zip(appended).map(|(new, appended)| self.answer(new, appended)).collect()
+                }
+                Err(error) if error.blames_a_row() && batch.len() > 1 => {
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    let mut answers = self.append(first).await;
+                    answers.extend(self.append(second).await);
+                    answers
+                }
+                Err(error) => self.failed(batch, &error).await,
+            }
+        })
+    }
+
+    /// Appends, again and again while the database is away.
+    async fn try_append(&self, batch: &[NewEntry]) -> Result<Vec<Appended>, StoreError> {
+        let first = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut unknown = None;
+        loop {
+            let begun = Instant::now();
+            let appended = entries::append(&self.db, batch, self.world.clock.now()).await;
+            self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
+            self.metrics.commit_rows.record(batch.len() as f64);
+            let error = match appended {
+                Ok(appended) if unknown.is_some() => {
+                    // What an earlier try stored after all is a duplicate by now, and nobody was told of it.
+                    self.verify(batch).await;
+                    return Ok(appended);
+                }
+                Ok(appended) => return Ok(appended),
+                Err(error) => error,
+            };
+            let again = error.is_transient() && first.elapsed() + pause < PATIENCE;
+            if again {
+                tracing::warn!(%error, publishes = batch.len(), "a batch of publishes could not be stored; trying again");
+            }
+            let lost = matches!(error, StoreError::CommitUnknown(_));
+            match (again, lost) {
+                (true, true) => unknown = Some(error),
+                (true, false) => {}
+                (false, true) => return Err(error),
+                // What was not known before is not known now.
+                (false, false) => return Err(unknown.unwrap_or(error)),
+            }
+            tokio::time::sleep(pause + self.jitter(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Up to a quarter of `pause`: instances that lost the same database do not all come back at once.
+    fn jitter(&self, pause: Duration) -> Duration {
+        Duration::from_micros(self.world.chance.below(pause.as_micros() as u64 / 4))
+    }
+
+    /// The feeds look for themselves whether the store has more.
+    async fn verify(&self, batch: &[NewEntry]) {
+        for new in batch {
+            self.feeds.verify(&new.channel).await;
+        }
     }
 
     /// To the other instances, and to this one's feeds: a channel's entries stay in order.
@@ -115,9 +183,7 @@ impl Writer {
         self.metrics.publishes.of(PublishResult::Failed).increment(batch.len() as u64);
         let refused = match error {
             StoreError::CommitUnknown(_) => {
-                for new in batch {
-                    self.feeds.verify(&new.channel).await;
-                }
+                self.verify(batch).await;
                 Refused::Unknown
             }
             StoreError::Database(_) | StoreError::Corrupt(_) => Refused::Unavailable,

@@ -8,29 +8,32 @@ pub mod feed;
 mod history;
 mod info;
 mod janitor;
+mod looker;
 mod publish;
 mod refused;
 mod subscribe;
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
-use hubbub_protocol::ChannelName;
+use foldhash::quality::FixedState;
+use hubbub_protocol::{ChannelName, Entry};
 use tokio::sync::mpsc;
 
 use crate::{
     auth::{Action, Identity},
     broker::Broker,
     config::{Config, Durability, Namespace},
-    hub::Hub,
+    hub::{Delivery, Hub},
     store::Db,
     tasks::Tasks,
     telemetry::Metrics,
     world::World,
 };
-use feed::{Feeds, Keep};
+use feed::{Feeds, Keep, Looks};
 
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
+pub use looker::Watch;
 pub use publish::{NewMessage, Ticket};
 pub use refused::Refused;
 pub use subscribe::Accepted;
@@ -42,7 +45,11 @@ pub struct Channels {
     db: Db,
     hub: Arc<Hub>,
     feeds: Feeds,
-    queue: mpsc::Sender<append::Pending>,
+    watch: Option<Arc<Watch>>,
+    /// One a writer.
+    queues: Box<[mpsc::Sender<append::Pending>]>,
+    hash: FixedState,
+    broker: Broker,
     metrics: Arc<Metrics>,
     world: World,
 }
@@ -67,7 +74,7 @@ pub struct Parts {
 }
 
 impl Channels {
-    /// Starts the lanes, the writer and the janitor. The writer ends, after what is queued, when the tasks are stopped.
+    /// Starts the lanes, the writers, the looker and the janitor. The writers end, after what is queued, when the tasks are stopped.
     pub fn start(parts: Parts, tasks: &Tasks) -> Arc<Self> {
         let Parts { config, db, hub, broker, metrics, world, lanes } = parts;
         let bounds = feed::Bounds {
@@ -75,14 +82,57 @@ impl Channels {
             bytes: config.channel.feed_bytes,
             total_bytes: config.channel.feed_total_bytes,
         };
-        let feed_parts =
-            feed::Parts { hub: hub.clone(), db: db.clone(), tasks: tasks.clone(), metrics: metrics.clone(), clock: world.clock.clone() };
+        let looks = (broker.is_clustered() || db.has_guests()).then(Arc::<Looks>::default);
+        let feed_parts = feed::Parts {
+            hub: hub.clone(),
+            db: db.clone(),
+            broker: broker.clone(),
+            looks: looks.clone(),
+            tasks: tasks.clone(),
+            metrics: metrics.clone(),
+            clock: world.clock.clone(),
+        };
         let feeds = Feeds::start(lanes, world.chance.seed(), bounds, &feed_parts);
-        let (queue, pending) = mpsc::channel(config.channel.publish_queue);
-        let writer = append::Writer { db: db.clone(), feeds: feeds.clone(), broker, metrics: metrics.clone(), clock: world.clock.clone() };
-        tasks.spawn(writer.run(pending, config.channel.commit_batch, tasks.stopping().clone()));
+        let watch = looks.map(|looks| {
+            let watch = Watch::new(looks.clone(), world.clock.clone());
+            let looker = looker::Looker { db: db.clone(), feeds: feeds.clone(), looks, watch: watch.clone(), metrics: metrics.clone() };
+            tasks.spawn_until_stop(looker.run());
+            watch
+        });
+        let writer =
+            append::Writer { db: db.clone(), feeds: feeds.clone(), broker: broker.clone(), metrics: metrics.clone(), world: world.clone() };
+        let writers = db.writers();
+        let start = |_| {
+            let (queue, pending) = mpsc::channel((config.channel.publish_queue / writers).max(config.channel.commit_batch));
+            tasks.spawn(writer.clone().run(pending, config.channel.commit_batch, tasks.stopping().clone()));
+            queue
+        };
+        let queues = (0..writers).map(start).collect();
         tasks.spawn_until_stop(janitor::run(config.clone(), db.clone(), world.clock.clone()));
-        Arc::new(Self { config, db, hub, feeds, queue, metrics, world })
+        let hash = FixedState::with_seed(world.chance.seed());
+        Arc::new(Self { config, db, hub, feeds, watch, queues, hash, broker, metrics, world })
+    }
+
+    /// The looker's handle; `None` if nobody but this instance writes.
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
+    }
+
+    /// Entries of one channel have come from another instance.
+    pub async fn arrived(&self, entries: Vec<Entry>) {
+        let Some(channel) = entries.first().map(|entry| entry.channel.clone()) else { return };
+        let (stored, passing): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|entry| Delivery::new(Arc::new(entry))).partition(|delivery| delivery.entry.place.is_some());
+        if !stored.is_empty() {
+            self.feeds.deliver(&channel, stored).await;
+        }
+        for delivery in passing {
+            self.feeds.pass(&channel, delivery).await;
+        }
+    }
+
+    fn queue(&self, channel: &ChannelName) -> &mpsc::Sender<append::Pending> {
+        &self.queues[(self.hash.hash_one(channel) % self.queues.len() as u64) as usize]
     }
 
     fn namespace(&self, channel: &ChannelName) -> &Namespace {

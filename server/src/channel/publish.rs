@@ -95,7 +95,7 @@ impl Channels {
         let NewMessage { channel, key, payload, .. } = message;
         let entry = NewEntry { channel, publisher: identity.user.clone(), message_id, key, payload, digest };
         let (reply, answer) = oneshot::channel();
-        match self.queue.send_timeout(Pending { entry, reply }, PATIENCE).await {
+        match self.queue(&entry.channel).send_timeout(Pending { entry, reply }, PATIENCE).await {
             Ok(()) => Ok(Ticket::Waiting(answer)),
             Err(SendTimeoutError::Timeout(_)) => Err(Refused::Overloaded),
             Err(SendTimeoutError::Closed(_)) => Err(Refused::Draining),
@@ -115,7 +115,9 @@ impl Channels {
             time: now,
             payload,
         };
-        self.feeds.pass(&channel, Delivery::new(Arc::new(entry))).await;
+        let entry = Arc::new(entry);
+        self.broker.publish(std::slice::from_ref(&entry));
+        self.feeds.pass(&channel, Delivery::new(entry)).await;
         self.metrics.publishes.of(PublishResult::Ephemeral).increment(1);
         Published { message_id, epoch: None, seq: None, time: now, duplicate: false }
     }

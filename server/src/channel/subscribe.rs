@@ -119,14 +119,7 @@ impl Channels {
         let head = channels::head(&self.db, &subscription.channel).await?.filter(|head| since.seq <= head.cursor().seq);
         // Ahead of the head: the store went back in time, or the cursor is of another one.
         let Some(head) = head else { return Ok(Outcome::lost(Unrecovered::Epoch)) };
-        let epoch = match entries::epoch_at(&self.db, head.channel_id, since.seq).await? {
-            Some(epoch) => epoch,
-            None if since.seq == position.seq => position.epoch,
-            // The entry at the cursor is gone. Epochs never fall: if the next one has the cursor's, it had it too; otherwise nobody can
-            // tell whether the cursor is of this past.
-            None => entries::first(&self.db, head.channel_id, since.seq, 0).await?.map_or(position.epoch, |(_, epoch)| epoch),
-        };
-        if since.seq > 0 && epoch != since.epoch {
+        if since.seq > 0 && !entries::shares(&self.db, &head, since).await? {
             return Ok(Outcome::lost(Unrecovered::Epoch));
         }
         if since.seq >= position.seq {
@@ -154,6 +147,11 @@ impl Channels {
     pub async fn catch_up(&self, subscription: &Arc<Subscription>) {
         if subscription.standing() != Standing::Behind {
             return;
+        }
+        if subscription.is_void() {
+            // The store went back while it subscribed.
+            subscription.outbox.revoke(subscription, subscription.outbox.wire().frame(&feed::gone_back(&subscription.channel)));
+            return subscription.outbox.flush();
         }
         let from = subscription.cursor();
         let Pulled::Store { upto } = self.feeds.pull(subscription.clone()).await else { return };

@@ -3,6 +3,7 @@
 //! The lane of a channel is the only one that joins, leaves and delivers there, so the order of a channel's entries is the
 //! order of its lane. Sessions only end subscriptions ([`Outbox::end`]), which takes effect at once.
 
+mod ending;
 mod latest;
 mod outbox;
 mod queue;
@@ -18,7 +19,7 @@ use std::sync::{
 
 use dashmap::DashMap;
 use foldhash::quality::FixedState;
-use hubbub_protocol::ChannelName;
+use hubbub_protocol::{ChannelName, Cursor, ServerFrame};
 
 pub use outbox::{Delivered, Drive, Live, Outbox, Sink, Step};
 pub use subscription::{Standing, Subscription};
@@ -114,6 +115,25 @@ impl Topic {
         }
         self.count.store(members.len(), Relaxed);
         true
+    }
+
+    /// Ends every subscription by the server's own will: `farewell` is the last that each is told of the channel. Adds the outboxes to
+    /// `touched`. Returns how many there were.
+    pub fn revoke(&self, farewell: &ServerFrame, touched: &mut Vec<Arc<Outbox>>) -> usize {
+        let members = std::mem::take(&mut *self.members());
+        self.count.store(0, Relaxed);
+        for member in &members {
+            member.outbox.revoke(member, member.outbox.wire().frame(farewell));
+            touched.push(member.outbox.clone());
+        }
+        members.len()
+    }
+
+    /// The channel has come to `position` without anything to deliver.
+    pub fn nudge(&self, position: Cursor) {
+        for member in self.members().iter() {
+            member.outbox.nudge(member, position);
+        }
     }
 
     /// Delivers `group` to the subscribers from place `from` on, about `budget` deliveries. Outboxes that the caller has to flush are

@@ -111,7 +111,7 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
         self.inner.lock().expect("nothing panics while it holds an outbox")
     }
 
@@ -239,16 +239,6 @@ impl Outbox {
         match live {
             Live::Yes => subscription.stand(Standing::Live),
             Live::NotYet => inner.behind = true,
-        }
-    }
-
-    /// Nothing of the subscription's channel is put into the outbox after this.
-    pub fn end(&self, subscription: &Subscription) {
-        let mut inner = self.lock();
-        subscription.stand(Standing::Ended);
-        if let Some(at) = inner.latest.iter().position(|latest| latest.is_for(subscription)) {
-            let latest = inner.latest.swap_remove(at);
-            inner.bytes -= latest.bytes();
         }
     }
 

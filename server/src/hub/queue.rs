@@ -102,6 +102,14 @@ impl Queue {
         self.latest.iter().any(|latest| latest.is_for(subscription))
     }
 
+    /// Drops what `latest` holds back for a subscription that has ended.
+    pub(super) fn forget(&mut self, subscription: &Subscription) {
+        if let Some(at) = self.latest.iter().position(|latest| latest.is_for(subscription)) {
+            let latest = self.latest.swap_remove(at);
+            self.bytes -= latest.bytes();
+        }
+    }
+
     pub(super) fn fall_behind(&mut self, subscription: &Subscription) {
         subscription.stand(Standing::Behind);
         self.behind = true;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use hubbub_protocol::{ChannelName, Cursor, frame::Slow};
@@ -37,6 +37,7 @@ pub struct Subscription {
     epoch: AtomicU64,
     seq: AtomicU64,
     reported: AtomicU64,
+    void: AtomicBool,
     /// Its place in the hub's list; the list's own.
     pub(super) slot: AtomicU32,
 }
@@ -52,6 +53,7 @@ impl Subscription {
             epoch: AtomicU64::new(0),
             seq: AtomicU64::new(0),
             reported: AtomicU64::new(0),
+            void: AtomicBool::new(false),
             slot: AtomicU32::new(u32::MAX),
         })
     }
@@ -68,6 +70,15 @@ impl Subscription {
 
     pub(super) fn stand(&self, standing: Standing) {
         self.standing.store(standing as u8, Relaxed);
+    }
+
+    /// Whether it joined a past of the channel that is no more.
+    pub fn is_void(&self) -> bool {
+        self.void.load(Relaxed)
+    }
+
+    pub(super) fn make_void(&self) {
+        self.void.store(true, Relaxed);
     }
 
     /// The last entry that was put into the outbox, or skipped. `seq` is 0 in an ephemeral channel.

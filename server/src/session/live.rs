@@ -118,6 +118,7 @@ impl Session {
     }
 
     async fn subscribe(&mut self, id: RequestId, channels: Vec<SubscribeChannel>) {
+        self.forget_revoked(&channels);
         let room = (self.backend.config.session.subscriptions as usize).saturating_sub(self.subscriptions.len());
         let mut wanted = 0;
         let mut names = std::collections::HashSet::new();
@@ -149,6 +150,16 @@ impl Session {
             }
             self.outbox.activate(&subscription);
             self.subscriptions.insert(subscription.channel.clone(), subscription);
+        }
+    }
+
+    /// What the server has ended by its own will is no subscription any more.
+    fn forget_revoked(&mut self, channels: &[SubscribeChannel]) {
+        for asked in channels {
+            if self.subscriptions.get(asked.channel.as_str()).is_some_and(|one| one.standing() == Standing::Ended) {
+                self.subscriptions.remove(asked.channel.as_str());
+                self.backend.metrics.subscriptions.decrement(1.0);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use hubbub_protocol::{ChannelName, Entry, Key, Kind, MessageId, Place};
+use hubbub_protocol::{ChannelName, Cursor, Entry, Key, Kind, MessageId, Place};
 use sqlx::FromRow;
 
 use super::{
@@ -278,6 +278,20 @@ pub async fn epoch_at(db: &Db, channel_id: i64, seq: u64) -> Result<Option<u64>,
         .fetch_optional(pool)
         .await)?;
     Ok(epoch.map(|epoch| epoch as u64))
+}
+
+/// Whether `cursor`, which is not above `head`, is part of this log: the entry at its seq has its epoch. If that entry is gone, the
+/// next one tells: epochs never fall, so one that has the cursor's proves it; otherwise nobody can tell, and it is not.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn shares(db: &Db, head: &Head, cursor: Cursor) -> Result<bool, StoreError> {
+    let epoch = match epoch_at(db, head.channel_id, cursor.seq).await? {
+        Some(epoch) => epoch,
+        None if cursor.seq == head.cursor().seq => head.cursor().epoch,
+        None => first(db, head.channel_id, cursor.seq, 0).await?.map_or(head.cursor().epoch, |(_, epoch)| epoch),
+    };
+    Ok(epoch == cursor.epoch)
 }
 
 /// Deletes at most `limit` of the entries with a seq below `first`. Returns how many.

@@ -52,6 +52,23 @@ pub enum StoreError {
     Corrupt(&'static str),
 }
 
+impl StoreError {
+    /// Whether the same may succeed soon: the database is away, or somebody else was in the way.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            StoreError::CommitUnknown(_) => true,
+            StoreError::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => true,
+            StoreError::Database(_) | StoreError::Corrupt(_) => false,
+        }
+    }
+
+    /// Whether something in a row is at fault, so that the others of its batch may go without it.
+    pub fn blames_a_row(&self) -> bool {
+        let StoreError::Database(sqlx::Error::Database(error)) = self else { return false };
+        !matches!(error.kind(), sqlx::error::ErrorKind::Other)
+    }
+}
+
 /// Runs `$body` with `$conn` as a connection of the transaction's own database: the same text for each.
 macro_rules! on {
     ($tx:expr, $conn:ident => $body:expr) => {
@@ -98,6 +115,20 @@ impl Db {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         match self {
             Db::Sqlite(sqlite) => Ok(Tx::Sqlite(sqlite.begin().await?)),
+        }
+    }
+
+    /// How many transactions may write at once.
+    pub fn writers(&self) -> usize {
+        match self {
+            Db::Sqlite(_) => 1,
+        }
+    }
+
+    /// Whether somebody else may write who is no instance: an application, in a transaction of its own.
+    pub fn has_guests(&self) -> bool {
+        match self {
+            Db::Sqlite(_) => false,
         }
     }
 

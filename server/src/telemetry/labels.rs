@@ -97,6 +97,15 @@ labels! {
         /// For a reason without a name.
         Other = "other",
     }
+    /// What became of a look at the heads that moved.
+    LookResult as "result" {
+        /// It saw them.
+        Done = "done",
+        /// The store did not answer.
+        Failed = "failed",
+        /// It found that the store has gone back in time.
+        WentBack = "went_back",
+    }
     /// Why the store was read.
     ReadKind as "kind" {
         /// A client asked for a page of history.
@@ -107,6 +116,8 @@ labels! {
         Repair = "repair",
         /// A channel's head was looked up.
         Head = "head",
+        /// The store may have gone back in time: a feed compared its past with the store's.
+        Compare = "compare",
     }
 }
 
@@ -178,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_value_is_at_its_place_and_has_a_name_of_its_own() {
-        assert!(places::<PublishResult>() && places::<ReplayResult>() && places::<ReadKind>());
+        assert!(places::<PublishResult>() && places::<ReplayResult>() && places::<ReadKind>() && places::<LookResult>());
         assert!(places::<SkipReason>() && places::<Slow>() && places::<Ended>());
     }
 

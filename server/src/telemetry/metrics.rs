@@ -5,7 +5,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use hubbub_protocol::frame::{SkipReason, Slow};
 
-use super::labels::{Ended, Label, Labelled, PublishResult, ReadKind, ReplayResult};
+use super::labels::{Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
 
 const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
 const HTTP_REQUESTS: &str = "hubbub_http_requests_total";
@@ -52,6 +52,12 @@ pub struct Metrics {
     pub feeds: Gauge,
     /// Bytes of recent entries that feeds hold now.
     pub feed_bytes: Gauge,
+    /// Feeds whose subscribers had to begin anew: the store had gone back in time.
+    pub feed_resets: Counter,
+    /// Looks at the heads that moved, by what became of them.
+    pub looks: Labelled<LookResult>,
+    /// How long a look took, in seconds.
+    pub look_seconds: Histogram,
     /// Outboxes that ran full, by what was done.
     pub outbox_overflows: Labelled<Slow>,
     recorder: PrometheusRecorder,
@@ -84,6 +90,9 @@ impl Metrics {
             http_request_seconds: make.histogram("hubbub_http_request_seconds", "How long an HTTP request took."),
             feeds: make.gauge("hubbub_feeds", "Channels whose recent entries are in memory.", &[]),
             feed_bytes: make.gauge("hubbub_feed_bytes", "Bytes of recent entries in memory.", &[]),
+            feed_resets: make.counter("hubbub_feed_resets_total", "Feeds that began anew: the store had gone back in time."),
+            looks: make.labelled("hubbub_looks_total", "Looks at the heads that moved, by what became of them."),
+            look_seconds: make.histogram("hubbub_look_seconds", "How long a look at the heads that moved took."),
             outbox_overflows: make.labelled("hubbub_outbox_overflows_total", "Outboxes that ran full, by what was done."),
             handle: recorder.handle(),
             recorder,
@@ -173,7 +182,7 @@ mod tests {
     use super::*;
     use hubbub_protocol::CloseCode;
 
-    const FAMILIES: [(&str, &str); 21] = [
+    const FAMILIES: [(&str, &str); 24] = [
         ("hubbub_build_info", "gauge"),
         ("hubbub_commit_rows", "histogram"),
         ("hubbub_commit_seconds", "histogram"),
@@ -183,11 +192,14 @@ mod tests {
         ("hubbub_deliveries_total", "counter"),
         ("hubbub_delivery_writes_total", "counter"),
         ("hubbub_feed_bytes", "gauge"),
+        ("hubbub_feed_resets_total", "counter"),
         ("hubbub_feeds", "gauge"),
         ("hubbub_frames_received_total", "counter"),
         ("hubbub_frames_refused_total", "counter"),
         ("hubbub_http_request_seconds", "histogram"),
         ("hubbub_http_requests_total", "counter"),
+        ("hubbub_look_seconds", "histogram"),
+        ("hubbub_looks_total", "counter"),
         ("hubbub_outbox_overflows_total", "counter"),
         ("hubbub_publishes_total", "counter"),
         ("hubbub_replays_total", "counter"),

@@ -10,18 +10,33 @@ use crate::hub::{Delivery, Subscription};
 
 /// Joins, leaves, pulls and entries of one channel, in order.
 pub(super) enum Work {
-    Join { subscription: Arc<Subscription>, since: Option<Cursor>, reply: oneshot::Sender<Result<Joined, Unloaded>> },
+    Join {
+        subscription: Arc<Subscription>,
+        since: Option<Cursor>,
+        reply: oneshot::Sender<Result<Joined, Unloaded>>,
+    },
     Leave(Arc<Subscription>),
-    Pull { subscription: Arc<Subscription>, reply: oneshot::Sender<Pulled> },
+    Pull {
+        subscription: Arc<Subscription>,
+        reply: oneshot::Sender<Pulled>,
+    },
     Entries(Vec<Arc<Delivery>>),
+    /// Look whether the store has more.
     Verify,
+    /// Look number `look` saw the channel's head there.
+    Head {
+        head: Cursor,
+        look: u64,
+    },
+    /// The store may have gone back in time: see whether its past is this feed's.
+    Compare,
 }
 
 impl Work {
     fn entries(&self) -> usize {
         match self {
             Work::Entries(entries) => entries.len(),
-            Work::Join { .. } | Work::Leave(_) | Work::Pull { .. } | Work::Verify => 0,
+            Work::Join { .. } | Work::Leave(_) | Work::Pull { .. } | Work::Verify | Work::Head { .. } | Work::Compare => 0,
         }
     }
 }
@@ -58,6 +73,19 @@ impl Inbox {
         match self.pop_front() {
             Some(Work::Entries(entries)) => Some(entries),
             _ => None,
+        }
+    }
+
+    /// Refuses the joins that wait; the rest stays.
+    pub(super) fn refuse_joins(&mut self) {
+        for work in std::mem::take(&mut self.works) {
+            match work {
+                Work::Join { reply, .. } => {
+                    // The session may be gone.
+                    let _ = reply.send(Err(Unloaded));
+                }
+                work => self.works.push_back(work),
+            }
         }
     }
 

@@ -10,17 +10,18 @@ use std::{
 };
 
 use hubbub_protocol::{ChannelName, Cursor};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Bounds, Command, Keep, Parts,
     inbox::Work,
     log::Log,
-    owner::{Feed, Reading, Served, Turn},
+    owner::{Feed, Horizon, Reading, Served, Turn},
 };
 use crate::{
+    broker::Plane,
     hub::{Delivery, Outbox},
-    store::{StoreError, channels, entries},
+    store::{StoreError, channels, entries, epoch},
     telemetry::ReadKind,
 };
 
@@ -36,15 +37,36 @@ const REPAIR: u32 = 1_000;
 const REPAIR_BYTES: usize = 1 << 20;
 /// Before a failed read is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long an entry waits for its elders: two instances' publishes overtake each other as a matter of course.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a read of the store brought to a feed.
 pub(super) enum Fetched {
-    /// The head, and entries up to it.
-    Loaded(Result<(Cursor, Vec<Arc<Delivery>>), StoreError>),
+    /// The feed listens; the head, and entries up to it.
+    Loaded(Result<Loaded, StoreError>),
     /// Entries before those in memory.
     Recent(Result<Vec<Arc<Delivery>>, StoreError>),
     /// Entries after the position, and the head then.
     Repaired(Result<(Vec<Arc<Delivery>>, Cursor), StoreError>),
+    /// Whether the position is part of the store's past.
+    Compared(Result<Past, StoreError>),
+}
+
+/// What a new feed begins with.
+pub(super) struct Loaded {
+    /// The last look that began before.
+    born: u64,
+    /// `None` in an ephemeral channel.
+    head: Option<Cursor>,
+    recent: Vec<Arc<Delivery>>,
+}
+
+/// What the store's past is.
+pub(super) struct Past {
+    shared: bool,
+    head: Cursor,
+    /// The epoch that entries get now.
+    epoch: u64,
 }
 
 pub(super) struct Lane {
@@ -54,6 +76,10 @@ pub(super) struct Lane {
     feeds: HashMap<ChannelName, Feed>,
     ready: VecDeque<ChannelName>,
     touched: Vec<Arc<Outbox>>,
+    /// Feeds that wait for elders, and until when; in that order.
+    waiting: VecDeque<(Instant, ChannelName)>,
+    /// The last look that was taken in; the highest there is where nobody else writes.
+    looked: u64,
     bytes: usize,
     /// What the metrics know of `bytes`.
     told: usize,
@@ -61,15 +87,30 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(parts: Parts, bounds: Bounds, commands: mpsc::WeakSender<Command>) -> Self {
-        Self { parts, bounds, commands, feeds: HashMap::new(), ready: VecDeque::new(), touched: Vec::new(), bytes: 0, told: 0 }
+        let looked = if parts.looks.is_some() { 0 } else { u64::MAX };
+        Self {
+            parts,
+            bounds,
+            commands,
+            feeds: HashMap::new(),
+            ready: VecDeque::new(),
+            touched: Vec::new(),
+            waiting: VecDeque::new(),
+            looked,
+            bytes: 0,
+            told: 0,
+        }
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut taken = Vec::with_capacity(TAKEN);
         loop {
             if self.ready.is_empty() {
-                if commands.recv_many(&mut taken, TAKEN).await == 0 {
-                    return;
+                let until = self.waiting.front().map(|(until, _)| *until);
+                tokio::select! {
+                    biased;
+                    count = commands.recv_many(&mut taken, TAKEN) => if count == 0 { return },
+                    () = async { tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await }, if until.is_some() => {}
                 }
             } else {
                 // Others of this core first: the next round may be long.
@@ -83,7 +124,33 @@ impl Lane {
             for command in taken.drain(..) {
                 self.take(command);
             }
+            self.end_waits();
             self.round();
+        }
+    }
+
+    /// Reads the store for the feeds whose elders did not come.
+    fn end_waits(&mut self) {
+        while let Some((until, _)) = self.waiting.front()
+            && *until <= Instant::now()
+        {
+            let Some((_, channel)) = self.waiting.pop_front() else { return };
+            let Some(feed) = self.feeds.get_mut(&channel) else { continue };
+            if feed.patience_over() {
+                let after = feed.position().seq;
+                self.repair(channel, after);
+            } else {
+                self.wait_for_elders(channel);
+            }
+        }
+    }
+
+    fn wait_for_elders(&mut self, channel: ChannelName) {
+        if let Some(feed) = self.feeds.get_mut(&channel)
+            && feed.wants_patience()
+        {
+            feed.gap = Some(feed.position().seq);
+            self.waiting.push_back((Instant::now() + PATIENCE, channel));
         }
     }
 
@@ -94,10 +161,12 @@ impl Lane {
                 let channel = subscription.channel.clone();
                 let topic = || self.parts.hub.topic(&channel);
                 let feed = self.feeds.entry(channel.clone()).or_insert_with(|| Feed::new(topic(), durable, keep));
-                if feed.log.is_none() && durable && feed.reading == Reading::Nothing {
+                let listens = std::mem::replace(&mut feed.listens, true);
+                let lacks_head = durable && feed.log.is_none();
+                if feed.reading == Reading::Nothing && (lacks_head || !listens && self.parts.broker.is_clustered()) {
                     feed.reading = Reading::Head;
                     feed.recent = since.is_some();
-                    self.load(channel.clone(), since.is_some(), keep);
+                    self.load(channel.clone(), listens, lacks_head, since.is_some(), keep);
                 }
                 (channel, Work::Join { subscription, since, reply })
             }
@@ -111,6 +180,14 @@ impl Lane {
                 (channel, Work::Entries(vec![delivery]))
             }
             Command::Verify(channel) => (channel, Work::Verify),
+            Command::Head { channel, head, look } => (channel, Work::Head { head, look }),
+            Command::Looked { look, reply } => {
+                self.looked = self.looked.max(look);
+                // The looker is gone: the instance is stopping.
+                let _ = reply.send(());
+                return;
+            }
+            Command::Compare => return self.compare_all(),
             Command::Fetched { channel, fetched } => return self.fetched(channel, fetched),
         };
         // Without a feed nobody listens here.
@@ -133,6 +210,11 @@ impl Lane {
     /// Turns for the ready feeds, then one write for each touched socket.
     fn round(&mut self) {
         let mut budget = ROUND;
+        let horizon = Horizon {
+            looked: self.looked,
+            doubted: self.parts.looks.as_ref().map_or(0, |looks| looks.doubted()),
+            clustered: self.parts.broker.is_clustered(),
+        };
         while budget > 0
             && let Some(channel) = self.ready.pop_front()
         {
@@ -144,6 +226,7 @@ impl Lane {
                 touched: &mut self.touched,
                 bounds: &self.bounds,
                 spare: self.bounds.total_bytes as isize - self.bytes as isize,
+                horizon,
             };
             let turn = feed.turn(&mut served, &self.parts);
             budget = budget.saturating_sub(SLICE - served.budget.min(SLICE)).saturating_sub(1);
@@ -152,12 +235,20 @@ impl Lane {
                 self.repair(channel, after);
             } else if let Some((before, keep)) = feed.wants_recent() {
                 self.read_recent(channel, before, keep);
+            } else if let Some(position) = feed.wants_compare() {
+                self.compare(channel, position);
             } else if turn == Turn::More {
+                self.wait_for_elders(channel.clone());
                 self.queue(channel);
             } else if feed.is_idle() {
                 self.bytes -= feed.bytes();
+                if feed.listens {
+                    self.parts.broker.unlisten(Plane::Entries, &channel);
+                }
                 self.feeds.remove(&channel);
                 self.parts.hub.forget(&channel);
+            } else {
+                self.wait_for_elders(channel);
             }
         }
         self.parts.metrics.delivery_writes.increment(self.touched.len() as u64);
@@ -186,23 +277,71 @@ impl Lane {
         });
     }
 
-    /// Reads the head, and the recent entries if somebody resumes.
-    fn load(&self, channel: ChannelName, recent: bool, keep: Keep) {
-        let (db, bounds) = (self.parts.db.clone(), self.bounds);
-        let entries = if recent { bounds.entries.min(keep.entries) as u32 } else { 0 };
-        self.parts.metrics.store_reads.of(ReadKind::Head).increment(1);
+    /// Listens, then reads the head, and the recent entries if somebody resumes: in this order nothing is missed between the two.
+    fn load(&self, channel: ChannelName, listens: bool, durable: bool, recent: bool, keep: Keep) {
+        let (db, broker, looks, bounds) = (self.parts.db.clone(), self.parts.broker.clone(), self.parts.looks.clone(), self.bounds);
+        let entries = if recent { bounds.entries.min(keep.entries) } else { 0 };
         self.spawn(channel.clone(), async move {
+            if !listens {
+                broker.listen(Plane::Entries, &channel).await;
+            }
+            let born = looks.map_or(0, |looks| looks.begun());
+            if !durable {
+                return Fetched::Loaded(Ok(Loaded { born, head: None, recent: Vec::new() }));
+            }
             let load = async {
-                let Some(head) = channels::head(&db, &channel).await? else { return Ok((Cursor::default(), Vec::new())) };
-                let position = head.cursor();
+                let nothing = Loaded { born, head: Some(Cursor::default()), recent: Vec::new() };
+                let Some(head) = channels::head(&db, &channel).await? else { return Ok(nothing) };
+                let loaded = Loaded { head: Some(head.cursor()), ..nothing };
                 if entries == 0 {
-                    return Ok((position, Vec::new()));
+                    return Ok(loaded);
                 }
-                let page = entries::Page { after: 0, upto: position.seq, entries, bytes: bounds.bytes / 2 };
+                let page = entries::Page { after: 0, upto: head.cursor().seq, entries: entries as u32, bytes: bounds.bytes / 2 };
                 let read = entries::page_backwards(&db, &channel, head.channel_id, page).await?;
-                Ok((position, read.into_iter().map(|entry| Delivery::new(Arc::new(entry))).collect()))
+                Ok(Loaded { recent: read.into_iter().map(|entry| Delivery::new(Arc::new(entry))).collect(), ..loaded })
             };
             Fetched::Loaded(load.await)
+        });
+        if durable {
+            self.parts.metrics.store_reads.of(ReadKind::Head).increment(1);
+        }
+    }
+
+    /// Every feed sees whether the store's past is still its own.
+    fn compare_all(&mut self) {
+        let channels: Vec<ChannelName> =
+            self.feeds.iter().filter(|(_, feed)| feed.is_durable()).map(|(channel, _)| channel.clone()).collect();
+        for channel in channels {
+            if let Some(feed) = self.feeds.get_mut(&channel) {
+                feed.put(Work::Compare);
+            }
+            self.queue(channel);
+        }
+    }
+
+    /// Reads whether the entry at `position` is still what it was. A head below it is a store that has gone back: the epoch rises.
+    fn compare(&self, channel: ChannelName, position: Cursor) {
+        let db = self.parts.db.clone();
+        self.parts.metrics.store_reads.of(ReadKind::Compare).increment(1);
+        self.spawn(channel.clone(), async move {
+            let read = async {
+                let row = channels::head(&db, &channel).await?;
+                let head = row.map_or(Cursor::default(), |row| row.cursor());
+                if head.seq < position.seq {
+                    return Ok(Past { shared: false, head, epoch: epoch::raise(&db, position.epoch).await? });
+                }
+                let epoch = epoch::current(&db).await?.max(head.epoch);
+                let shared = match row {
+                    Some(row) => position.seq == 0 || entries::shares(&db, &row, position).await?,
+                    None => true,
+                };
+                Ok(Past { shared, head, epoch })
+            };
+            let read: Result<_, StoreError> = read.await;
+            if read.is_err() {
+                tokio::time::sleep(RETRY).await;
+            }
+            Fetched::Compared(read)
         });
     }
 
@@ -240,10 +379,13 @@ impl Lane {
         let before = feed.bytes();
         feed.reading = Reading::Nothing;
         match fetched {
-            Fetched::Loaded(Ok((position, recent))) => {
-                let mut log = Log::new(position, recent, feed.keep);
-                log.trim(&self.bounds, self.bounds.total_bytes as isize - (self.bytes + log.bytes()) as isize);
-                feed.log = Some(log);
+            Fetched::Loaded(Ok(Loaded { born, head, recent })) => {
+                (feed.born, feed.assured) = (born, true);
+                feed.log = head.map(|head| {
+                    let mut log = Log::new(head, recent, feed.keep);
+                    log.trim(&self.bounds, self.bounds.total_bytes as isize - (self.bytes + log.bytes()) as isize);
+                    log
+                });
             }
             Fetched::Recent(Ok(recent)) => {
                 if let Some(log) = &mut feed.log {
@@ -257,22 +399,31 @@ impl Lane {
             }
             Fetched::Loaded(Err(error)) => {
                 tracing::warn!(channel = channel.as_str(), %error, "the head of a channel could not be read");
-                feed.fail_joins();
+                feed.inbox.refuse_joins();
             }
-            Fetched::Repaired(Ok((entries, head))) => {
-                let more = entries.last().is_some_and(|last| last.seq() < head.seq);
-                if more {
-                    feed.inbox.push_front(Work::Verify);
-                }
-                feed.repaired = !more;
-                feed.inbox.push_front(Work::Entries(entries));
-            }
+            Fetched::Repaired(Ok((entries, head))) => feed.repaired(entries, head),
             Fetched::Repaired(Err(error)) => {
                 tracing::warn!(channel = channel.as_str(), %error, "missing entries could not be read; trying again");
+                feed.inbox.refuse_joins();
                 feed.inbox.push_front(Work::Verify);
             }
+            Fetched::Compared(Ok(Past { shared: true, epoch, .. })) => feed.shares(epoch),
+            Fetched::Compared(Ok(Past { shared: false, head, epoch })) => {
+                let subscribers = feed.reset(&channel, head, epoch, &mut self.touched);
+                tracing::warn!(channel = channel.as_str(), seq = head.seq, epoch, subscribers, "the store has gone back in time");
+                self.parts.metrics.feed_resets.increment(1);
+            }
+            Fetched::Compared(Err(error)) => {
+                tracing::warn!(channel = channel.as_str(), %error, "the past of a channel could not be compared; trying again");
+                feed.inbox.refuse_joins();
+                feed.inbox.push_front(Work::Compare);
+            }
         }
+        let compare = feed.wants_compare();
         self.bytes = self.bytes + feed.bytes() - before;
-        self.queue(channel);
+        match compare {
+            Some(position) => self.compare(channel, position),
+            None => self.queue(channel),
+        }
     }
 }

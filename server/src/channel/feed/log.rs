@@ -26,6 +26,10 @@ pub(super) enum Fit {
     Old,
     /// Others come before it.
     Early,
+    /// It is of a newer epoch: whether what is here is part of its past, only the store can tell.
+    NewEpoch,
+    /// Another one is in its place: the store has gone back in time.
+    Contradiction,
 }
 
 impl Log {
@@ -67,11 +71,20 @@ impl Log {
         self.bytes
     }
 
-    /// Takes `delivery` if it is the next.
-    pub(super) fn accept(&mut self, delivery: &Arc<Delivery>) -> Fit {
+    /// Takes `delivery` if it is the next. Up to epoch `compared` the store is known to share the past of this log.
+    pub(super) fn accept(&mut self, delivery: &Arc<Delivery>, compared: u64) -> Fit {
         let Some(cursor) = delivery.entry.cursor() else { return Fit::Old };
-        if cursor.seq <= self.position.seq {
+        if self.position.seq > 0 && cursor.epoch > self.position.epoch.max(compared) {
+            return Fit::NewEpoch;
+        }
+        if cursor.epoch < self.position.epoch {
+            // Of a past that is no more: epochs never fall within a log.
             return Fit::Old;
+        }
+        if cursor.seq <= self.position.seq {
+            let here = (cursor.seq > self.floor.seq).then(|| &self.recent[(cursor.seq - self.floor.seq - 1) as usize]);
+            let same = here.is_none_or(|here| here.entry.message_id == delivery.entry.message_id);
+            return if same { Fit::Old } else { Fit::Contradiction };
         }
         if cursor.seq > self.position.seq + 1 {
             return Fit::Early;
@@ -87,7 +100,8 @@ impl Log {
         if let Some(cursor) = delivery.entry.cursor() {
             let before = Cursor { epoch: u64::MAX, seq: cursor.seq - 1 };
             *self = Self { floor: before, position: before, recent: VecDeque::new(), bytes: 0, keep: self.keep };
-            self.accept(delivery);
+            self.position.epoch = cursor.epoch;
+            self.accept(delivery, cursor.epoch);
         }
     }
 
@@ -165,10 +179,10 @@ mod tests {
     #[test]
     fn takes_entries_in_order_only() {
         let mut log = Log::new(at(1, 5), vec![], KEEP);
-        assert_eq!(log.accept(&delivery(1, 5)), Fit::Old);
-        assert_eq!(log.accept(&delivery(1, 7)), Fit::Early);
-        assert_eq!(log.accept(&delivery(1, 6)), Fit::Next);
-        assert_eq!(log.accept(&delivery(2, 7)), Fit::Next);
+        assert_eq!(log.accept(&delivery(1, 5), 2), Fit::Old);
+        assert_eq!(log.accept(&delivery(1, 7), 2), Fit::Early);
+        assert_eq!(log.accept(&delivery(1, 6), 2), Fit::Next);
+        assert_eq!(log.accept(&delivery(2, 7), 2), Fit::Next);
         assert_eq!(log.position(), at(2, 7));
         assert_eq!(log.after(5).unwrap().count(), 2);
         assert!(log.after(4).is_none());
@@ -176,10 +190,31 @@ mod tests {
     }
 
     #[test]
+    fn asks_the_store_before_it_follows_a_newer_epoch() {
+        let mut log = Log::new(at(1, 5), vec![], KEEP);
+        assert_eq!(log.accept(&delivery(2, 6), 0), Fit::NewEpoch);
+        assert_eq!(log.accept(&delivery(2, 4), 0), Fit::NewEpoch, "the store may have gone back");
+        assert_eq!(log.accept(&delivery(2, 6), 2), Fit::Next);
+        assert_eq!(log.accept(&delivery(1, 7), 2), Fit::Old, "epochs never fall within a log");
+        let mut empty = Log::new(at(0, 0), vec![], KEEP);
+        assert_eq!(empty.accept(&delivery(7, 1), 0), Fit::Next);
+    }
+
+    #[test]
+    fn knows_another_entry_in_the_place_of_one_that_it_holds() {
+        let mut log = Log::new(at(1, 5), vec![], KEEP);
+        log.accept(&delivery(1, 6), 1);
+        assert_eq!(log.accept(&delivery(1, 6), 1), Fit::Old);
+        let mut other = (*delivery(1, 6).entry).clone();
+        other.message_id = Some(hubbub_protocol::MessageId::new(1, [7; 10]));
+        assert_eq!(log.accept(&Delivery::new(Arc::new(other)), 1), Fit::Contradiction);
+    }
+
+    #[test]
     fn judges_cursors_by_the_epoch_of_their_entry() {
         let mut log = Log::new(at(1, 5), vec![], KEEP);
-        log.accept(&delivery(1, 6));
-        log.accept(&delivery(2, 7));
+        log.accept(&delivery(1, 6), 2);
+        log.accept(&delivery(2, 7), 2);
         assert_eq!(log.judge(None, 0), Resume::Fresh);
         assert_eq!(log.judge(Some(at(1, 5)), 0), Resume::Whole);
         assert_eq!(log.judge(Some(at(1, 6)), 0), Resume::Whole);
@@ -196,7 +231,7 @@ mod tests {
         let mut log = Log::new(at(1, 0), vec![], KEEP);
         let bounds = Bounds { entries: 4, bytes: usize::MAX, total_bytes: usize::MAX };
         for seq in 1..=10 {
-            log.accept(&delivery(1, seq));
+            log.accept(&delivery(1, seq), 2);
             log.trim(&bounds, 1);
         }
         assert_eq!(log.after(6).unwrap().count(), 4);

@@ -6,11 +6,14 @@
 mod inbox;
 mod lane;
 mod log;
+mod looks;
 mod owner;
 mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use looks::Looks;
+pub(super) use owner::gone_back;
 pub(super) use steps::{PAGE, count, skip, steps};
 
 use std::{hash::BuildHasher, sync::Arc, time::Duration};
@@ -20,6 +23,7 @@ use hubbub_protocol::{ChannelName, Cursor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
+    broker::Broker,
     hub::{Delivery, Hub, Subscription},
     store::Db,
     tasks::Tasks,
@@ -57,6 +61,16 @@ enum Command {
         room: OwnedSemaphorePermit,
     },
     Verify(ChannelName),
+    Head {
+        channel: ChannelName,
+        head: Cursor,
+        look: u64,
+    },
+    Looked {
+        look: u64,
+        reply: oneshot::Sender<()>,
+    },
+    Compare,
     Fetched {
         channel: ChannelName,
         fetched: lane::Fetched,
@@ -142,6 +156,10 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// Where entries are read again.
     pub db: Db,
+    /// Other instances.
+    pub broker: Broker,
+    /// The looks at the store's heads; `None` if nobody but this instance writes.
+    pub looks: Option<Arc<Looks>>,
     /// Spawns lanes and their reads.
     pub tasks: Tasks,
     /// Counts.
@@ -220,5 +238,24 @@ impl Feeds {
     /// Looks whether the store has entries that the feed has not: after a commit whose outcome is unknown.
     pub async fn verify(&self, channel: &ChannelName) {
         self.send(channel, Command::Verify(channel.clone())).await;
+    }
+
+    /// Look number `look` saw these heads. Returns when every lane has taken them in.
+    pub async fn looked(&self, look: u64, heads: impl IntoIterator<Item = (ChannelName, Cursor)>) {
+        for (channel, head) in heads {
+            self.send(&channel.clone(), Command::Head { channel, head, look }).await;
+        }
+        for lane in self.lanes.iter() {
+            let (reply, taken) = oneshot::channel();
+            let _ = lane.commands.send(Command::Looked { look, reply }).await;
+            let _ = taken.await;
+        }
+    }
+
+    /// The store may have gone back in time: every feed compares its past with the store's.
+    pub async fn compare(&self) {
+        for lane in self.lanes.iter() {
+            let _ = lane.commands.send(Command::Compare).await;
+        }
     }
 }

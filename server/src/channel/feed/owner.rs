@@ -1,10 +1,13 @@
 //! One channel's feed: it takes its inbox in order, keeps the log, and hands groups of entries to the hub. Its lane calls it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use hubbub_protocol::{
-    Cursor,
-    frame::{SkipReason, Slow},
+    ChannelName, Cursor, ErrorCode, ServerFrame,
+    frame::{ErrorBody, SkipReason, Slow},
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -23,6 +26,8 @@ use crate::{
 const GROUP: usize = 64;
 /// Entries of a durable channel that may wait for its turn; beyond them the feed reads the store when it gets there.
 const INBOX: usize = 1_024;
+/// Entries that may wait for their elders; beyond them the store is read at once.
+const EARLY: usize = 1_024;
 
 /// A group of entries on its way to the subscribers.
 struct Group {
@@ -40,6 +45,19 @@ pub(super) enum Reading {
     Recent,
     /// What is missing after the position.
     Hole,
+    /// Whether the position is still part of the store's past.
+    Past,
+}
+
+/// What is known about other instances' entries when a turn begins.
+#[derive(Clone, Copy)]
+pub(super) struct Horizon {
+    /// The last look that was taken in.
+    pub(super) looked: u64,
+    /// Looks up to this one do not count.
+    pub(super) doubted: u64,
+    /// Whether an entry that is early may have elders on the way.
+    pub(super) clustered: bool,
 }
 
 /// The one owner of a channel's order on this instance.
@@ -54,8 +72,24 @@ pub(super) struct Feed {
     room: Option<OwnedSemaphorePermit>,
     group: Option<Group>,
     pub(super) reading: Reading,
-    /// The store was just read: what is still missing is nowhere.
-    pub(super) repaired: bool,
+    /// The head when the store was just read: what is missing up to there is nowhere.
+    pub(super) head_read: Option<u64>,
+    /// Entries that came before their elders, by seq.
+    early: BTreeMap<u64, Arc<Delivery>>,
+    /// The highest seq that is known to exist.
+    awaited: u64,
+    /// While elders are waited for: the position when that began.
+    pub(super) gap: Option<u64>,
+    /// Up to this epoch the store is known to share this feed's past.
+    compared: u64,
+    /// The store was read since the inbox was last empty: whoever joins now misses nothing that was committed before.
+    pub(super) assured: bool,
+    /// The last look that began before the feed listened and knew its head.
+    pub(super) born: u64,
+    /// The last look that named this channel, and how far the feed was then.
+    marked: (u64, u64),
+    /// The broker was told to listen.
+    pub(super) listens: bool,
     /// The recent entries have been read: once is enough.
     pub(super) recent: bool,
     pub(super) queued: bool,
@@ -74,6 +108,7 @@ pub(super) struct Served<'l> {
     pub(super) touched: &'l mut Vec<Arc<Outbox>>,
     pub(super) bounds: &'l Bounds,
     pub(super) spare: isize,
+    pub(super) horizon: Horizon,
 }
 
 impl Feed {
@@ -87,7 +122,15 @@ impl Feed {
             room: None,
             group: None,
             reading: Reading::Nothing,
-            repaired: false,
+            head_read: None,
+            early: BTreeMap::new(),
+            awaited: 0,
+            gap: None,
+            compared: 0,
+            assured: false,
+            born: 0,
+            marked: (0, 0),
+            listens: false,
             recent: false,
             queued: false,
         }
@@ -111,12 +154,78 @@ impl Feed {
         (self.reading == Reading::Recent).then(|| (self.log.as_ref().map_or(0, |log| log.floor().seq), self.keep))
     }
 
-    pub(super) fn fail_joins(&mut self) {
-        while let Some(work) = self.inbox.pop_front() {
-            if let Work::Join { reply, .. } = work {
-                let _ = reply.send(Err(Unloaded));
-            }
+    /// The position to compare with the store's past, once.
+    pub(super) fn wants_compare(&self) -> Option<Cursor> {
+        (self.reading == Reading::Past).then(|| self.position())
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    pub(super) fn position(&self) -> Cursor {
+        self.log.as_ref().map_or(Cursor::default(), Log::position)
+    }
+
+    /// Whether entries are known to exist that are not here, and nobody waits for them yet.
+    pub(super) fn wants_patience(&self) -> bool {
+        self.gap.is_none() && self.reading == Reading::Nothing && self.lacks()
+    }
+
+    fn lacks(&self) -> bool {
+        self.log.is_some() && (!self.early.is_empty() || self.awaited > self.position().seq)
+    }
+
+    /// The time to wait for elders is over. Whether the store has to be read: the feed lacks what it lacked when it began.
+    pub(super) fn patience_over(&mut self) -> bool {
+        let Some(gap) = self.gap.take() else { return false };
+        if self.reading != Reading::Nothing || !self.lacks() || !self.inbox.is_empty() || gap != self.position().seq {
+            return false;
         }
+        self.reading = Reading::Hole;
+        true
+    }
+
+    /// The store was read up to `head`: what it has comes next, and what it has not is nowhere. `None` if it has gone back.
+    pub(super) fn repaired(&mut self, entries: Vec<Arc<Delivery>>, head: Cursor) {
+        let position = self.position();
+        if head.seq < position.seq {
+            self.reading = Reading::Past;
+            return;
+        }
+        let more = entries.last().is_some_and(|last| last.seq() < head.seq);
+        if more {
+            self.inbox.push_front(Work::Verify);
+        } else {
+            self.assured = true;
+            self.head_read = Some(head.seq);
+        }
+        if !entries.is_empty() {
+            self.inbox.push_front(Work::Entries(entries));
+        } else if head.seq > position.seq && head.epoch <= position.epoch.max(self.compared) {
+            // The history let go of all of them: whoever stands before pulls, and is told.
+            if let Some(log) = &mut self.log {
+                *log = Log::new(head, Vec::new(), self.keep);
+            }
+            self.topic.nudge(head);
+        } else if head.seq > position.seq {
+            self.reading = Reading::Past;
+        }
+    }
+
+    /// The store shares this feed's past up to `epoch`.
+    pub(super) fn shares(&mut self, epoch: u64) {
+        self.compared = self.compared.max(epoch);
+    }
+
+    /// The store went back to `head`, and this feed goes there: every subscriber is told to subscribe again. Returns how many there were.
+    pub(super) fn reset(&mut self, channel: &ChannelName, head: Cursor, epoch: u64, touched: &mut Vec<Arc<Outbox>>) -> usize {
+        self.log = Some(Log::new(head, Vec::new(), self.keep));
+        (self.group, self.early, self.gap) = (None, BTreeMap::new(), None);
+        (self.awaited, self.marked, self.head_read) = (head.seq, (0, 0), None);
+        self.recent = false;
+        self.compared = epoch;
+        self.topic.revoke(&gone_back(channel), touched)
     }
 
     /// Puts `work` at the end of the inbox. What the store has need not wait there beyond a bound.
@@ -150,21 +259,27 @@ impl Feed {
                 }
                 continue;
             }
+            if self.reading != Reading::Nothing {
+                return Turn::Idle;
+            }
             match self.inbox.pop_front() {
-                None => return Turn::Idle,
+                None => {
+                    self.assured = false;
+                    return Turn::Idle;
+                }
                 Some(Work::Entries(entries)) => {
                     let group = self.accept(entries, served);
                     if !group.is_empty() {
                         self.group = Some(Group { entries: group, next: 0 });
                     }
-                    if self.reading == Reading::Hole && self.group.is_none() {
-                        return Turn::Idle;
-                    }
+                }
+                Some(work @ Work::Join { .. }) if !self.is_verified(served.horizon) => {
+                    self.inbox.push_front(work);
+                    self.reading = Reading::Hole;
                 }
                 Some(Work::Join { since: Some(since), subscription, reply }) if self.lacks_recent(since, served.bounds) => {
                     self.inbox.push_front(Work::Join { subscription, since: Some(since), reply });
                     (self.recent, self.reading) = (true, Reading::Recent);
-                    return Turn::Idle;
                 }
                 Some(Work::Join { subscription, since, reply }) => self.join(subscription, since, reply, parts),
                 Some(Work::Leave(subscription)) => {
@@ -173,19 +288,38 @@ impl Feed {
                 Some(Work::Pull { subscription, reply }) => {
                     let _ = reply.send(self.pull(&subscription, served.touched, &parts.metrics));
                 }
-                Some(Work::Verify) => {
-                    if self.log.is_some() {
-                        self.reading = Reading::Hole;
-                        return Turn::Idle;
-                    }
-                }
+                Some(Work::Verify) if self.log.is_some() => self.reading = Reading::Hole,
+                Some(Work::Compare) if self.log.is_some() => self.reading = Reading::Past,
+                Some(Work::Verify | Work::Compare) => {}
+                Some(Work::Head { head, look }) => self.see_head(head, look),
             }
             served.budget = served.budget.saturating_sub(1);
         }
-        if self.reading == Reading::Hole { Turn::Idle } else { Turn::More }
+        if self.reading == Reading::Nothing { Turn::More } else { Turn::Idle }
     }
 
-    /// Those of `entries`, and of the works behind them, that come next. What is early waits in the inbox until the hole is filled.
+    /// Whether what was committed before the last look, or before the store was just read, is here or known to be missing.
+    fn is_verified(&self, horizon: Horizon) -> bool {
+        self.log.is_none() || self.assured || horizon.looked > self.born.max(horizon.doubted)
+    }
+
+    /// A look saw the channel's head.
+    fn see_head(&mut self, head: Cursor, look: u64) {
+        let Some(log) = &self.log else { return };
+        let position = log.position();
+        let (marked_look, marked_seq) = self.marked;
+        if head.epoch > position.epoch.max(self.compared) && position.seq > 0 {
+            self.reading = Reading::Past;
+        } else if head.seq < marked_seq && marked_look < look {
+            // The store had come further before this look began.
+            self.reading = Reading::Past;
+        } else {
+            self.awaited = self.awaited.max(head.seq);
+        }
+        self.marked = (look, position.seq.max(head.seq));
+    }
+
+    /// Those of `entries`, and of the works behind them, that come next. What is early waits for its elders.
     fn accept(&mut self, mut entries: Vec<Arc<Delivery>>, served: &Served) -> Vec<Arc<Delivery>> {
         while entries.len() < GROUP
             && let Some(more) = self.inbox.pop_entries()
@@ -202,24 +336,44 @@ impl Feed {
         }
         let Some(log) = &mut self.log else { return Vec::new() };
         let mut next = Vec::with_capacity(entries.len());
-        let mut early = Vec::new();
-        for delivery in entries {
-            match log.accept(&delivery) {
-                Fit::Next => next.push(delivery),
+        let mut entries = entries.into_iter();
+        let mut elder = None;
+        while let Some(delivery) = elder.take().or_else(|| entries.next()) {
+            match log.accept(&delivery, self.compared) {
+                Fit::Next => {
+                    next.push(delivery);
+                    // A group may grow beyond its size by those who waited for this one.
+                    elder = self.early.remove(&(log.position().seq + 1));
+                }
                 Fit::Old => {}
-                Fit::Early if self.repaired && early.is_empty() => {
-                    // The history let go of them meanwhile: whoever lacks them pulls, and is told.
+                Fit::Early if self.head_read.is_some_and(|head| delivery.seq() <= head + 1) => {
+                    // The history let go of its elders: whoever lacks them pulls, and is told.
                     log.jump(&delivery);
                     next.push(delivery);
+                    elder = self.early.remove(&(log.position().seq + 1));
                 }
-                Fit::Early => early.push(delivery),
+                Fit::Early => {
+                    self.early.insert(delivery.seq(), delivery);
+                }
+                Fit::NewEpoch => {
+                    self.inbox.push_front(Work::Entries([delivery].into_iter().chain(entries).collect()));
+                    self.reading = Reading::Past;
+                    break;
+                }
+                Fit::Contradiction => self.reading = Reading::Past,
             }
         }
-        self.repaired = false;
+        self.head_read = None;
         log.trim(served.bounds, served.spare);
-        if !early.is_empty() {
-            self.inbox.push_front(Work::Entries(early));
+        // Those that the store brought meanwhile.
+        let position = log.position().seq;
+        self.early = self.early.split_off(&(position + 1));
+        if self.reading == Reading::Nothing && !self.early.is_empty() && (!served.horizon.clustered || self.early.len() > EARLY) {
             self.reading = Reading::Hole;
+        }
+        if self.early.len() > EARLY {
+            self.awaited = self.awaited.max(self.early.pop_last().map_or(0, |(seq, _)| seq));
+            self.early.clear();
         }
         next
     }
@@ -279,6 +433,12 @@ impl Feed {
         touched.push(subscription.outbox.clone());
         Pulled::Done
     }
+}
+
+/// What a subscriber is told whose position is no longer part of the store's past.
+pub(in crate::channel) fn gone_back(channel: &ChannelName) -> ServerFrame {
+    let error = ErrorBody::new(ErrorCode::Resubscribe, "the store has gone back in time: subscribe again with your cursor");
+    ServerFrame::Unsubscribed { channel: channel.clone(), error }
 }
 
 fn count(metrics: &Metrics, slice: &Slice) {

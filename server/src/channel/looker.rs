@@ -1,0 +1,114 @@
+//! The looker: every second it asks the store for the heads that moved, so that nothing that another instance, or an application's own
+//! transaction, has stored stays unseen for longer, whatever becomes of the messages between instances.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::feed::{Feeds, Looks};
+use crate::{
+    store::{Db, StoreError, look},
+    telemetry::{LookResult, Metrics},
+    world::Clock,
+};
+
+/// Between two looks.
+pub const EVERY: Duration = Duration::from_secs(1);
+/// How long one may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks that somebody asked for.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// The handle to the looker. One an instance, shared.
+#[derive(Debug)]
+pub struct Watch {
+    looks: Arc<Looks>,
+    wanted: Notify,
+    /// When the last look that succeeded ended, by [`Clock::elapsed`]; 0 before the first.
+    seen: AtomicU64,
+    clock: Clock,
+}
+
+impl Watch {
+    pub(super) fn new(looks: Arc<Looks>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { looks, wanted: Notify::new(), seen: AtomicU64::new(0), clock })
+    }
+
+    /// Something may have been lost on the way from other instances: look now, and rely on nothing that was known before.
+    pub fn doubt(&self) {
+        self.looks.doubt();
+        self.wanted.notify_one();
+    }
+
+    /// Somebody knows that there is something to see.
+    pub fn look_now(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// For how many milliseconds the store has not been looked at with success.
+    pub fn lag(&self) -> u64 {
+        self.clock.elapsed().saturating_sub(self.seen.load(Relaxed))
+    }
+}
+
+/// What the looker works with.
+pub(super) struct Looker {
+    pub(super) db: Db,
+    pub(super) feeds: Feeds,
+    pub(super) looks: Arc<Looks>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Looker {
+    /// Looks until the instance stops.
+    pub(super) async fn run(self) {
+        let mut since = None;
+        let mut epoch = None;
+        let mut answered = true;
+        loop {
+            let begun = Instant::now();
+            match self.look(since, &mut epoch).await {
+                Ok(next) => {
+                    since = Some(next);
+                    self.watch.seen.store(self.watch.clock.elapsed(), Relaxed);
+                    if !std::mem::replace(&mut answered, true) {
+                        tracing::info!("the store answers again");
+                    }
+                }
+                Err(error) => {
+                    self.metrics.looks.of(LookResult::Failed).increment(1);
+                    if std::mem::replace(&mut answered, false) {
+                        tracing::warn!(%error, "the store could not be looked at; trying again every second");
+                    }
+                }
+            }
+            self.metrics.look_seconds.record(begun.elapsed().as_secs_f64());
+            tokio::time::sleep(SHORTEST).await;
+            // Whoever asked meanwhile is served at once.
+            let _ = tokio::time::timeout(EVERY - SHORTEST, self.watch.wanted.notified()).await;
+        }
+    }
+
+    async fn look(&self, since: Option<look::Since>, epoch: &mut Option<u64>) -> Result<look::Since, StoreError> {
+        let number = self.looks.begin();
+        let look = tokio::time::timeout(LIMIT, look::look(&self.db, since));
+        let looked = look.await.map_err(|_| StoreError::Database(sqlx::Error::PoolTimedOut))??;
+        let before = epoch.replace(looked.epoch);
+        if looked.went_back || before.is_some_and(|before| before < looked.epoch) {
+            tracing::warn!(epoch = looked.epoch, "the store may have gone back in time: every channel is compared with it");
+            self.metrics.looks.of(LookResult::WentBack).increment(1);
+            self.feeds.compare().await;
+        } else {
+            self.metrics.looks.of(LookResult::Done).increment(1);
+        }
+        self.feeds.looked(number, looked.heads.into_iter().map(|(channel, head)| (channel, head.cursor()))).await;
+        Ok(looked.since)
+    }
+}
