@@ -80,6 +80,8 @@ errors! {
     TooManySubscriptions = "too_many_subscriptions", 429, Never;
     /// An ephemeral channel keeps nothing.
     NotDurable = "not_durable", 409, Never;
+    /// The channel's namespace keeps no presence.
+    PresenceDisabled = "presence_disabled", 409, Never;
     /// A number, or the number of channels in a frame, is out of its bounds.
     OutOfRange = "out_of_range", 400, Never;
     /// It is not known whether the publish was stored. Publish again with the same message id.
@@ -90,7 +92,7 @@ errors! {
     Overloaded = "overloaded", 503, Later;
     /// The instance is shutting down.
     Draining = "draining", 503, Later;
-    /// The channel's entries changed under the subscription. Subscribe again from the last cursor.
+    /// The subscription cannot go on: the store has gone back in time. Subscribe again from the last cursor.
     Resubscribe = "resubscribe", 409, Now;
     /// A fault of the server. Its log has the details.
     Internal = "internal", 500, Later;

@@ -141,6 +141,11 @@ fn write_value<T: Serialize>(format: Format, value: &T, out: &mut Vec<u8>) {
     }
 }
 
+/// A list that is absent if it is empty.
+fn present<T>(list: &Vec<T>) -> Option<&Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
 impl ClientFrame {
     /// Appends the frame to `out`.
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
@@ -170,6 +175,12 @@ impl ClientFrame {
                 .maybe(history.after, |map, after| map.uint("after", after))
                 .maybe(history.before, |map, before| map.uint("before", before))
                 .maybe(history.limit, |map, limit| map.uint("limit", limit.into()))
+                .end(),
+            ClientFrame::Presence(presence) => Map::frame(format, "presence", out)
+                .uint("id", presence.id.into())
+                .str("channel", presence.channel.as_str())
+                .maybe(presence.after.as_deref(), |map, after| map.str("after", after))
+                .maybe(presence.limit, |map, limit| map.uint("limit", limit.into()))
                 .end(),
             ClientFrame::Ping { id } => Map::frame(format, "ping", out).uint("id", (*id).into()).end(),
         }
@@ -260,6 +271,13 @@ impl ServerFrame {
                         .uint("seq", head.cursor.seq)
                         .end();
                 })
+                .end(),
+            ServerFrame::Presence(change) => Map::frame(format, "presence", out)
+                .str("channel", change.channel.as_str())
+                .uint("count", change.count)
+                .maybe(present(&change.joined), |map, joined| map.value("joined", joined))
+                .maybe(present(&change.left), |map, left| map.value("left", left))
+                .maybe(change.members.as_ref(), |map, members| map.value("members", members))
                 .end(),
             ServerFrame::Unsubscribed { channel, error } => {
                 Map::frame(format, "unsubscribed", out).str("channel", channel.as_str()).error(error).end()

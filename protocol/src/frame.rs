@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChannelName, Cursor, Entry, ErrorCode, Format, Key, MessageId, Retry};
 
+pub use crate::presence::{Member, PresenceChange, PresencePage, PresenceRequest, PresenceState};
+
 /// A request's number, chosen by the client; its reply or error carries it.
 pub type RequestId = u32;
 
@@ -38,6 +40,8 @@ pub enum ClientFrame {
     Publish(Publish),
     /// Read a page of a durable channel's log.
     History(History),
+    /// Read a page of a channel's members.
+    Presence(PresenceRequest),
     /// Ask for an answer.
     Ping {
         /// The request.
@@ -52,6 +56,7 @@ impl ClientFrame {
             ClientFrame::Connect(connect) => Some(connect.id),
             ClientFrame::Publish(publish) => publish.id,
             ClientFrame::History(history) => Some(history.id),
+            ClientFrame::Presence(presence) => Some(presence.id),
             ClientFrame::Refresh { id, .. }
             | ClientFrame::Subscribe { id, .. }
             | ClientFrame::Unsubscribe { id, .. }
@@ -72,7 +77,7 @@ pub struct Connect {
 }
 
 /// One channel of `subscribe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SubscribeChannel {
     /// The channel's name; checked when it is handled, so that one bad name fails alone.
     pub channel: String,
@@ -82,6 +87,9 @@ pub struct SubscribeChannel {
     /// What to do when this subscriber is slow; the namespace's policy if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,
+    /// Wants to see members come and go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub presence: bool,
 }
 
 /// What happens to a subscriber whose outbox is full.
@@ -152,6 +160,8 @@ pub enum ServerFrame {
         /// Subscriptions whose head moved since the last `heads`.
         channels: Vec<Head>,
     },
+    /// Members of a channel that came and went.
+    Presence(PresenceChange),
     /// A subscription ended by the server.
     Unsubscribed {
         /// Its channel.
@@ -344,6 +354,9 @@ pub struct Subscribed {
     /// Why not everything follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Unrecovered>,
+    /// Only if it was asked for: the members, this connection's user among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceState>,
     /// The subscription was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,

@@ -15,6 +15,7 @@ mod decode;
 pub mod encode;
 mod json;
 mod msgpack;
+mod presence;
 mod scan;
 mod transcode;
 

@@ -25,7 +25,13 @@ pub const MAX_KEY: usize = 64;
 pub const MAX_TOKEN: usize = 16 << 10;
 /// Bytes of the client's own description in `connect`.
 pub const MAX_CLIENT: usize = 128;
+/// Bytes of a user.
+pub const MAX_USER: usize = 128;
 /// Entries in one page of history.
 pub const MAX_HISTORY_PAGE: u32 = 1_000;
+/// Members in one page of presence.
+pub const MAX_PRESENCE_PAGE: u32 = 1_000;
+/// Members of a channel up to which `subscribe`'s reply and `presence` frames list them; above it they only count.
+pub const MAX_MEMBERS: usize = 1_000;
 /// How far a message id's time may be ahead of the server's clock, in milliseconds.
 pub const MAX_ID_AHEAD_MS: u64 = 10 * 60 * 1_000;

@@ -106,7 +106,7 @@ fn with_length(marker: u8, length: usize, body: &[u8]) -> Vec<u8> {
 }
 
 /// Fields that are read in different ways.
-const FIELDS: [(&str, &str); 8] = [
+const FIELDS: [(&str, &str); 12] = [
     ("ping", "x"),
     ("ping", "type"),
     ("connect", "token"),
@@ -114,6 +114,10 @@ const FIELDS: [(&str, &str); 8] = [
     ("unsubscribe", "channels"),
     ("publish", "payload"),
     ("heads", "channels"),
+    ("presence", "after"),
+    ("presence", "joined"),
+    ("presence", "left"),
+    ("presence", "members"),
     ("reply", "result"),
 ];
 

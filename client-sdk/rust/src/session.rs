@@ -123,7 +123,7 @@ impl Session {
             }
             ServerFrame::Unsubscribed { channel, error } => self.subscriptions.unsubscribed(channel, error, now),
             ServerFrame::Disconnect(disconnect) => return Ok(Some(disconnect)),
-            ServerFrame::Unknown => {}
+            ServerFrame::Presence(_) | ServerFrame::Unknown => {}
         }
         Ok(None)
     }

@@ -88,7 +88,7 @@ impl Speech {
                 let client = Some("hubbub-loadtest".to_owned());
                 ClientFrame::Connect(Connect { id: CONNECT, token: Some(token.clone()), client }).encode(Format::Msgpack, &mut out);
                 if let Some(channel) = channel {
-                    let channels = vec![SubscribeChannel { channel: channel.to_owned(), since: None, slow: None }];
+                    let channels = vec![SubscribeChannel { channel: channel.to_owned(), ..SubscribeChannel::default() }];
                     ClientFrame::Subscribe { id: SUBSCRIBE, channels }.encode(Format::Msgpack, &mut out);
                 }
                 Some(out)
@@ -150,7 +150,7 @@ fn heard(frame: ServerFrame, channel: Option<&str>) -> Option<Heard> {
         }
         Frame::Disconnect(disconnect) => Some(Heard::Refused(format!("disconnect {}: {}", disconnect.code, disconnect.reason))),
         Frame::Skip(skip) => Some(Heard::Refused(format!("{} entries skipped: {}", skip.count, skip.reason.as_str()))),
-        Frame::Entry(_) | Frame::Heads { .. } | Frame::Unknown => None,
+        Frame::Entry(_) | Frame::Heads { .. } | Frame::Presence(_) | Frame::Unknown => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Codec, DecodeError, reader::Reader};
 use crate::{
     ErrorCode,
-    frame::{ClientFrame, Connect, History, Publish, Slow, SubscribeChannel},
-    limits::{MAX_CHANNELS, MAX_CLIENT, MAX_INTEGER, MAX_TOKEN},
+    frame::{ClientFrame, Connect, History, PresenceRequest, Publish, Slow, SubscribeChannel},
+    limits::{MAX_CHANNELS, MAX_CLIENT, MAX_INTEGER, MAX_PRESENCE_PAGE, MAX_TOKEN, MAX_USER},
 };
 
 /// Cuts the next frame off `input`; `None` at the end.
@@ -26,6 +26,7 @@ pub(super) fn frame<'a, C: Codec<'a>>(input: &mut C::Input, max_payload: usize) 
             payload: frame.payload(max_payload)?,
         }),
         "history" => ClientFrame::History(history(&frame)?),
+        "presence" => ClientFrame::Presence(presence(&frame)?),
         "ping" => ClientFrame::Ping { id: frame.id()? },
         _ => return Err(frame.error(ErrorCode::UnknownFrame, "this server does not know frames of this type")),
     }))
@@ -50,7 +51,8 @@ fn token<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Option<String>, Deco
 }
 
 fn subscribe_channels<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Vec<SubscribeChannel>, DecodeError> {
-    const CHANNELS: &str = "`channels` is not an array of at most 512 {channel, since?: {epoch, seq}, slow?: close | latest}";
+    const CHANNELS: &str =
+        "`channels` is not an array of at most 512 {channel, since?: {epoch, seq}, slow?: close | latest, presence?: boolean}";
     let items = frame.items(frame.fields.channels, MAX_CHANNELS, CHANNELS)?;
     items.into_iter().map(|item| subscribe_channel(&frame.inside(item, CHANNELS)?, CHANNELS)).collect()
 }
@@ -66,7 +68,8 @@ fn subscribe_channel<'a, C: Codec<'a>>(item: &Reader<'a, C>, detail: &'static st
         Some("latest") => Some(Slow::Latest),
         Some(_) => return Err(item.bad(detail)),
     };
-    Ok(SubscribeChannel { channel: item.required_text(item.fields.channel, detail)?.into(), since, slow })
+    let presence = item.choice(item.fields.presence, detail)?.unwrap_or(false);
+    Ok(SubscribeChannel { channel: item.required_text(item.fields.channel, detail)?.into(), since, slow, presence })
 }
 
 fn unsubscribe_channels<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Vec<String>, DecodeError> {
@@ -85,4 +88,18 @@ fn history<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<History, DecodeErr
         before: frame.integer(fields.before, MAX_INTEGER, "`before` is not an unsigned integer below 2^53")?,
         limit: limit.map(|limit| limit as u32),
     })
+}
+
+fn presence<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<PresenceRequest, DecodeError> {
+    const AFTER: &str = "`after` is not a string of at most 128 bytes";
+    const LIMIT: &str = "`limit` is not between 1 and 1000";
+    let after = frame.text(frame.fields.after, AFTER)?;
+    if after.as_ref().is_some_and(|after| after.len() > MAX_USER) {
+        return Err(frame.bad(AFTER));
+    }
+    let limit = frame.integer(frame.fields.limit, MAX_PRESENCE_PAGE.into(), LIMIT)?;
+    if limit == Some(0) {
+        return Err(frame.error(ErrorCode::OutOfRange, LIMIT));
+    }
+    Ok(PresenceRequest { id: frame.id()?, channel: frame.channel()?, after: after.map(Into::into), limit: limit.map(|limit| limit as u32) })
 }

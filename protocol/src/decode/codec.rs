@@ -75,5 +75,6 @@ fields! {
     before = "before", limit = "limit", result = "result", code = "code", message = "message", retry = "retry",
     retry_after = "retry_after", epoch = "epoch", seq = "seq", ordinal = "ordinal", entry_kind = "kind",
     publisher = "publisher", time = "time", entries = "entries", from = "from", to = "to", count = "count",
-    reason = "reason", reconnect_after = "reconnect_after",
+    reason = "reason", reconnect_after = "reconnect_after", presence = "presence", user = "user",
+    connections = "connections", joined = "joined", left = "left", members = "members",
 }

@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use super::{Codec, DecodeError, Fields, reader::Reader};
 use crate::{
     Cursor, Entry, Format, Kind, Place, Retry,
-    frame::{Disconnect, ErrorBody, Head, HistoryPage, RawResult, ServerFrame, Skip, SkipRange},
+    frame::{Disconnect, ErrorBody, Head, HistoryPage, Member, PresenceChange, RawResult, ServerFrame, Skip, SkipRange},
     json::Json,
-    limits::{MAX_FRAME, MAX_INTEGER},
+    limits::{MAX_FRAME, MAX_INTEGER, MAX_MEMBERS},
     msgpack::Msgpack,
 };
 
@@ -27,6 +27,7 @@ pub(super) fn frame<'a, C: Codec<'a>>(format: Format, input: &mut C::Input) -> R
         "entry" => ServerFrame::Entry(entry(&frame)?),
         "skip" => ServerFrame::Skip(skip(&frame)?),
         "heads" => ServerFrame::Heads { time: frame.required_integer(frame.fields.time, "`time`")?, channels: heads(&frame)? },
+        "presence" => ServerFrame::Presence(presence(&frame)?),
         "unsubscribed" => ServerFrame::Unsubscribed { channel: frame.channel()?, error: error_body(&frame)? },
         "disconnect" => ServerFrame::Disconnect(disconnect(&frame)?),
         _ => ServerFrame::Unknown,
@@ -90,6 +91,36 @@ fn heads<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Vec<Head>, DecodeErr
         Ok(Head { channel: item.channel()?, cursor: item.cursor(CHANNELS)? })
     };
     frame.items(frame.fields.channels, usize::MAX, CHANNELS)?.into_iter().map(head).collect()
+}
+
+fn presence<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<PresenceChange, DecodeError> {
+    const LEFT: &str = "`left`";
+    let fields = &frame.fields;
+    let left = match fields.left.filter(|raw| !C::is_null(*raw)) {
+        Some(raw) => frame.items(Some(raw), MAX_MEMBERS, LEFT)?,
+        None => Vec::new(),
+    };
+    Ok(PresenceChange {
+        left: left.into_iter().map(|user| Ok(frame.required_text(Some(user), LEFT)?.into())).collect::<Result<_, _>>()?,
+        joined: members(frame, fields.joined, "`joined`")?.unwrap_or_default(),
+        members: members(frame, fields.members, "`members`")?,
+        channel: frame.channel()?,
+        count: frame.required_integer(fields.count, "`count`")?,
+    })
+}
+
+fn members<'a, C: Codec<'a>>(
+    frame: &Reader<'a, C>,
+    list: Option<C::Raw>,
+    detail: &'static str,
+) -> Result<Option<Vec<Member>>, DecodeError> {
+    let Some(list) = list.filter(|raw| !C::is_null(*raw)) else { return Ok(None) };
+    let member = |item| {
+        let item = frame.inside(item, detail)?;
+        let connections = item.integer(item.fields.connections, u32::MAX.into(), detail)?.ok_or(item.bad(detail))?;
+        Ok(Member { user: item.required_text(item.fields.user, detail)?.into(), connections: connections as u32 })
+    };
+    frame.items(Some(list), MAX_MEMBERS, detail)?.into_iter().map(member).collect::<Result<_, _>>().map(Some)
 }
 
 fn disconnect<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Disconnect, DecodeError> {

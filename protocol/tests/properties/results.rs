@@ -54,6 +54,11 @@ proptest! {
     }
 
     #[test]
+    fn presence(members in vec(member(), 0..20), count in integer(), more in any::<bool>()) {
+        comes_back(&PresencePage { members, count, more });
+    }
+
+    #[test]
     fn history(entries in vec(entry(), 0..20), head in cursor(), first in integer(), more in any::<bool>()) {
         for format in Format::ALL {
             let result = reply(format, |out| encode::history_reply(format, 7, HistoryRest { head, first, more }, entries.iter(), out));
@@ -66,10 +71,11 @@ fn subscribed_channel() -> impl Strategy<Value = Subscribed> {
     let reasons = vec![Unrecovered::Epoch, Unrecovered::Expired, Unrecovered::TooFar, Unrecovered::Ephemeral, Unrecovered::Other];
     let range = option::of((integer(), integer()));
     let recovery = (option::of(any::<bool>()), range, option::of(prop::sample::select(reasons)));
-    (".{0,20}", any::<bool>(), option::of(cursor()), recovery, option::of(error_body())).prop_map(
-        |(channel, durable, head, (recovered, range, reason), error)| {
+    let presence = (integer(), option::of(vec(member(), 0..20))).prop_map(|(count, members)| PresenceState { count, members });
+    (".{0,20}", any::<bool>(), option::of(cursor()), recovery, option::of(presence), option::of(error_body())).prop_map(
+        |(channel, durable, head, (recovered, range, reason), presence, error)| {
             let (from, to) = range.unzip();
-            Subscribed { channel, durable, head, recovered, from, to, reason, error }
+            Subscribed { channel, durable, head, recovered, from, to, reason, presence, error }
         },
     )
 }

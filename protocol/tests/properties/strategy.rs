@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hubbub_protocol::{
     ChannelName, ClientFrame, Cursor, Entry, Format, Key, Kind, MessageId, Place, Retry, ServerFrame,
     frame::*,
-    limits::{MAX_CHANNEL_NAME, MAX_INTEGER, MAX_KEY},
+    limits::{MAX_CHANNEL_NAME, MAX_INTEGER, MAX_KEY, MAX_PRESENCE_PAGE},
 };
 use proptest::{collection::vec, option, prelude::*};
 use rmpv::Value;
@@ -102,8 +102,13 @@ fn payload() -> impl Strategy<Value = Bytes> {
 }
 
 pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
-    let subscribe = (".{0,20}", option::of(cursor()), option::of(prop::sample::select(vec![Slow::Close, Slow::Latest])))
-        .prop_map(|(channel, since, slow)| SubscribeChannel { channel, since, slow });
+    let slow = option::of(prop::sample::select(vec![Slow::Close, Slow::Latest]));
+    let subscribe = (".{0,20}", option::of(cursor()), slow, any::<bool>()).prop_map(|(channel, since, slow, presence)| SubscribeChannel {
+        channel,
+        since,
+        slow,
+        presence,
+    });
     prop_oneof![
         (request(), option::of(".{0,40}"), option::of(".{0,30}")).prop_map(|(id, token, client)| ClientFrame::Connect(Connect {
             id,
@@ -117,6 +122,8 @@ pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
             .prop_map(|(id, channel, message_id, key, payload)| ClientFrame::Publish(Publish { id, channel, message_id, key, payload })),
         (request(), channel(), option::of(integer()), option::of(integer()), option::of(any::<u32>()))
             .prop_map(|(id, channel, after, before, limit)| ClientFrame::History(History { id, channel, after, before, limit })),
+        (request(), channel(), option::of(".{0,30}"), option::of(1..=MAX_PRESENCE_PAGE))
+            .prop_map(|(id, channel, after, limit)| ClientFrame::Presence(PresenceRequest { id, channel, after, limit })),
         request().prop_map(|id| ClientFrame::Ping { id }),
     ]
 }
@@ -138,6 +145,10 @@ pub fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
+pub fn member() -> impl Strategy<Value = Member> {
+    (".{0,20}", any::<u32>()).prop_map(|(user, connections)| Member { user, connections })
+}
+
 /// Any frame but `reply`, whose result is of one format: see `results.rs`.
 pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let range = (integer(), integer(), integer()).prop_map(|(epoch, from, to)| SkipRange { epoch, from, to });
@@ -154,6 +165,9 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
             reason
         })),
         (integer(), vec(head, 0..20)).prop_map(|(time, channels)| ServerFrame::Heads { time, channels }),
+        (channel(), integer(), vec(member(), 0..20), vec(".{0,20}", 0..20), option::of(vec(member(), 0..20))).prop_map(
+            |(channel, count, joined, left, members)| ServerFrame::Presence(PresenceChange { channel, count, joined, left, members })
+        ),
         (channel(), error_body()).prop_map(|(channel, error)| ServerFrame::Unsubscribed { channel, error }),
         (any::<u16>(), ".{0,20}", retry(), option::of(integer())).prop_map(|(code, reason, retry, reconnect_after)| {
             ServerFrame::Disconnect(Disconnect { code, reason, retry, reconnect_after })

@@ -107,6 +107,7 @@ fn reencode_result(answers: &str, id: RequestId, result: &RawResult, to: Format,
         "unsubscribe" => typed::<Channels<UnsubscribedChannel>>(id, result, to, out),
         "publish" => typed::<Published>(id, result, to, out),
         "ping" => typed::<Pong>(id, result, to, out),
+        "presence" => typed::<PresencePage>(id, result, to, out),
         "history" => {
             let page = result.history().expect("the result is a page of history");
             let rest = HistoryRest { head: page.head, first: page.first, more: page.more };

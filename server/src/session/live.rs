@@ -67,6 +67,9 @@ impl Session {
             ClientFrame::Unsubscribe { id, channels } => self.unsubscribe(id, channels).await,
             ClientFrame::Publish(publish) => self.publish(publish).await,
             ClientFrame::History(history) => self.history(history).await,
+            ClientFrame::Presence(request) => {
+                self.refuse(Some(request.id), ErrorBody::new(ErrorCode::PresenceDisabled, "the channel's namespace has no presence"));
+            }
             ClientFrame::Ping { id } => self.reply(id, &Pong { time: self.backend.world.clock.now() }),
         }
     }

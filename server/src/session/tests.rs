@@ -72,7 +72,7 @@ async fn a_channel_that_is_behind_all_the_time_does_not_keep_others_waiting() {
     let asked = |name: &hubbub_protocol::ChannelName| SubscribeChannel {
         channel: name.as_str().to_owned(),
         since: Some(hubbub_protocol::Cursor::default()),
-        slow: None,
+        ..SubscribeChannel::default()
     };
     say(&mut client, ClientFrame::Subscribe { id: 2, channels: names.iter().map(asked).collect() }).await;
     outbox.take();

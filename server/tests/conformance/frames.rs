@@ -26,7 +26,7 @@ async fn many_frames_in_one_message(pair: Pair) {
     for format in FORMATS {
         let channel = format!("room:{format:?}");
         let mut peer = Peer::open(server.address(), format).await;
-        let one = SubscribeChannel { channel: channel.clone(), since: None, slow: None };
+        let one = SubscribeChannel { channel: channel.clone(), ..SubscribeChannel::default() };
         peer.send(&[
             ClientFrame::Connect(Connect { id: 1, token: Some(server.token("alice")), client: Some("test".to_owned()) }),
             ClientFrame::Subscribe { id: 2, channels: vec![one] },

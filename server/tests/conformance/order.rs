@@ -65,7 +65,7 @@ async fn a_reply_precedes_what_follows_from_it(pair: Pair) {
     let noise = tokio::spawn(async move { noisy.publish_many("room:1", 2_000).await });
     for _ in 0..50 {
         let id = alice.next_id();
-        let one = hubbub_protocol::frame::SubscribeChannel { channel: "room:1".to_owned(), since: None, slow: None };
+        let one = hubbub_protocol::frame::SubscribeChannel { channel: "room:1".to_owned(), ..Default::default() };
         alice.send(&[ClientFrame::Subscribe { id, channels: vec![one] }]).await;
         let head = match alice.next().await {
             ServerFrame::Reply { id: of, result } if of == id => {

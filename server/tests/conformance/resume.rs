@@ -285,7 +285,7 @@ async fn several_channels_in_one_subscribe(pair: Pair) {
     let server = pair.server().await;
     let mut alice = server.peer("alice").await;
     alice.publish_many("room:1", 3).await;
-    let one = |channel: &str, since| SubscribeChannel { channel: channel.to_owned(), since, slow: None };
+    let one = |channel: &str, since| SubscribeChannel { channel: channel.to_owned(), since, ..SubscribeChannel::default() };
     let channels =
         vec![one("room:1", at(1, 1)), one("not a name", None), one("live:1", at(1, 1)), one("room:1", None), one("room:2", None)];
     let id = alice.next_id();

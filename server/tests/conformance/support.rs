@@ -317,7 +317,7 @@ impl Peer {
     }
 
     pub async fn subscribe_with(&mut self, channel: &str, since: Option<Cursor>, slow: Option<Slow>) -> Result<Subscribed, ErrorBody> {
-        let one = SubscribeChannel { channel: channel.to_owned(), since, slow };
+        let one = SubscribeChannel { channel: channel.to_owned(), since, slow, ..SubscribeChannel::default() };
         let result = self.request(|id| ClientFrame::Subscribe { id, channels: vec![one] }).await?;
         let mut list: Channels<Subscribed> = result.read().unwrap();
         let subscribed = list.channels.remove(0);

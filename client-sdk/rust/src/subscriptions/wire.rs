@@ -55,7 +55,12 @@ impl Subscriptions {
             let Some(channel) = self.wanted.pop_front() else { break };
             let Some(tracked) = self.tracked.get_mut(&channel).filter(|tracked| tracked.phase == Phase::Wanted) else { continue };
             tracked.phase = Phase::Asked(id);
-            items.push(SubscribeChannel { channel: channel.as_str().to_owned(), since: tracked.cursor, slow: tracked.slow });
+            items.push(SubscribeChannel {
+                channel: channel.as_str().to_owned(),
+                since: tracked.cursor,
+                slow: tracked.slow,
+                ..SubscribeChannel::default()
+            });
             channels.push(channel);
         }
         (channels, items)
