@@ -1,6 +1,10 @@
 //! What the targets share: whatever is read is written, in both formats, and read to the same again.
 
-use hubbub_protocol::{ClientFrame, ClientFrames, DecodeError, Format, ServerFrame, ServerFrames, limits};
+use hubbub_protocol::{
+    ClientFrame, ClientFrames, DecodeError, Format, ServerFrame, ServerFrames,
+    frame::{Connected, PresencePage},
+    limits,
+};
 
 /// Reads `message` as a client's.
 pub fn client(format: Format, message: &[u8]) {
@@ -20,7 +24,7 @@ pub fn server(format: Format, message: &[u8]) {
     for frame in outcomes.iter().flatten() {
         if let ServerFrame::Reply { result, .. } = frame {
             // A result is passed on in its own format only.
-            let _ = (result.history(), result.read::<hubbub_protocol::frame::Connected>());
+            let _ = (result.history(), result.read::<Connected>(), result.read::<PresencePage>());
             let mut out = Vec::new();
             frame.encode(format, &mut out);
             assert_eq!(ServerFrames::new(format, &out).collect::<Vec<_>>(), [Ok(frame.clone())]);
