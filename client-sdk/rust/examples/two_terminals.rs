@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 },
                 Some(Event::Subscribed(how)) => println!("-- listening, recovered: {:?}", how.recovered),
                 Some(Event::Skip(skip)) => println!("-- {} entries are not sent", skip.count),
+                Some(Event::Presence(_)) => {}
                 Some(Event::Ended(why)) => return Err(why.message.into()),
                 None => break,
             },

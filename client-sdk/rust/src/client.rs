@@ -10,7 +10,7 @@ use std::{
 
 use hubbub_protocol::{
     ChannelName,
-    frame::{Connected, HistoryPage, Published},
+    frame::{Connected, HistoryPage, PresencePage, Published},
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -18,10 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    Builder, Error, HistoryOptions, Message, State, Stats, SubscribeOptions, Subscription,
+    Builder, Error, HistoryOptions, Message, PresenceOptions, State, Stats, SubscribeOptions, Subscription,
     buffer::Buffer,
     builder::Settings,
-    inbox::{Control, HistoryAsk, Inbox, NewPublish, NewRequest, NewSubscription, Note, QUEUE},
+    inbox::{Control, HistoryAsk, Inbox, NewPublish, NewRequest, NewSubscription, Note, PresenceAsk, QUEUE},
     requests::{Ask, MAX_REQUESTS},
     state::Counters,
     task,
@@ -42,7 +42,7 @@ struct Shared {
     publishes: mpsc::Sender<NewPublish>,
     /// One at a time, first come, first served: so publishes enter their queue in the order of their callers.
     turnstile: Semaphore,
-    /// A place for each `history` and `ping` in flight.
+    /// A place for each `history`, `presence` and `ping` in flight.
     requests: Arc<Semaphore>,
     /// Numbers the subscriptions, so that one which is gone is never taken for its successor.
     generation: AtomicU64,
@@ -196,6 +196,32 @@ impl Client {
     pub async fn history(&self, channel: ChannelName, options: HistoryOptions) -> Result<HistoryPage, Error> {
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::History(HistoryAsk { channel, options, answer })).await?;
+        answered.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// A page of a channel's members, in byte order of their users: of any channel that the token's grants let one see,
+    /// subscribed or not, however many members it has. To see them come and go, subscribe with
+    /// [`SubscribeOptions::presence`].
+    ///
+    /// # Errors
+    /// As [`Self::history`]; [`Error::Server`] with `presence_disabled` if the channel's namespace keeps none.
+    ///
+    /// ```no_run
+    /// # use hubbub_client::{ChannelName, Client, PresenceOptions};
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut options = PresenceOptions { limit: Some(1_000), ..Default::default() };
+    /// loop {
+    ///     let page = client.presence(ChannelName::parse("room:42")?, options.clone()).await?;
+    ///     page.members.iter().for_each(|member| println!("{} ({})", member.user, member.connections));
+    ///     let Some(last) = page.members.into_iter().next_back().filter(|_| page.more) else { break };
+    ///     options.after = Some(last.user);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn presence(&self, channel: ChannelName, options: PresenceOptions) -> Result<PresencePage, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Presence(PresenceAsk { channel, options, answer })).await?;
         answered.await.unwrap_or_else(|_| Err(self.ended()))
     }
 

@@ -33,7 +33,7 @@ pub enum Error {
     /// [`crate::Client::ready`] says so.
     #[error("there was no connection in time; the message was not sent")]
     Unsent,
-    /// No answer to a `history` or `ping` in time. Ask again.
+    /// No answer to a `history`, `presence` or `ping` in time. Ask again.
     #[error("no answer in time; ask again")]
     NoAnswer,
     /// The client was closed by [`crate::Client::close`]. Build another one.

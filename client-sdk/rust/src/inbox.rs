@@ -4,14 +4,14 @@ use std::{future::pending, sync::Arc};
 
 use hubbub_protocol::{
     ChannelName,
-    frame::{HistoryPage, Published},
+    frame::{HistoryPage, PresencePage, Published},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::Instant,
 };
 
-use crate::{Error, HistoryOptions, Message, SubscribeOptions, buffer::Buffer, requests::Ask};
+use crate::{Error, HistoryOptions, Message, PresenceOptions, SubscribeOptions, buffer::Buffer, requests::Ask};
 
 /// Requests waiting for the task, in either queue.
 pub(crate) const QUEUE: usize = 256;
@@ -37,7 +37,7 @@ pub(crate) struct NewSubscription {
     pub answer: Answer<()>,
 }
 
-/// A `history` or `ping`; holds its caller's place among the bounded outstanding ones.
+/// A `history`, `presence` or `ping`; holds its caller's place among the bounded outstanding ones.
 #[derive(Debug)]
 pub(crate) struct NewRequest {
     pub ask: Ask,
@@ -67,6 +67,14 @@ pub(crate) struct HistoryAsk {
     pub channel: ChannelName,
     pub options: HistoryOptions,
     pub answer: Answer<HistoryPage>,
+}
+
+/// A `presence` and who asked for it.
+#[derive(Debug)]
+pub(crate) struct PresenceAsk {
+    pub channel: ChannelName,
+    pub options: PresenceOptions,
+    pub answer: Answer<PresencePage>,
 }
 
 /// The next thing that a handle said.

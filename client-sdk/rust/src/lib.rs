@@ -30,6 +30,7 @@ mod clock;
 mod error;
 mod inbox;
 mod message;
+mod presence;
 mod publishes;
 mod requests;
 mod session;
@@ -45,7 +46,7 @@ pub use builder::{Builder, UrlError};
 pub use client::Client;
 pub use error::{Error, ProtocolError, TransportError};
 pub use message::{EncodeError, Message};
-pub use requests::HistoryOptions;
+pub use requests::{HistoryOptions, PresenceOptions};
 pub use state::{State, Stats};
 pub use subscription::{Event, SubscribeOptions, Subscription};
 pub use token::BoxError;
@@ -53,5 +54,8 @@ pub use token::BoxError;
 pub use futures_util::{Stream, StreamExt};
 pub use hubbub_protocol::{
     self as protocol, ChannelName, Cursor, Entry, ErrorCode, Format, Key, Kind, MessageId, PayloadError, Place, Retry,
-    frame::{Connected, ErrorBody, HistoryPage, Limits, Published, Skip, SkipRange, SkipReason, Slow, Subscribed, Unrecovered},
+    frame::{
+        Connected, ErrorBody, HistoryPage, Limits, Member, PresenceChange, PresencePage, PresenceState, Published, Skip, SkipRange,
+        SkipReason, Slow, Subscribed, Unrecovered,
+    },
 };

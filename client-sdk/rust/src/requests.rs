@@ -1,20 +1,20 @@
-//! `history` and `ping` in flight: asked once a connection, failed when it breaks, never in the way of anything.
+//! `history`, `presence` and `ping` in flight: asked once a connection, failed when it breaks, never in the way of anything.
 
 use std::{collections::VecDeque, time::Duration};
 
 use hubbub_protocol::{
-    ClientFrame,
-    frame::{ErrorBody, History, RawResult, RequestId},
+    ClientFrame, ErrorCode,
+    frame::{ErrorBody, History, PresenceRequest, RawResult, RequestId},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
     Error, ProtocolError,
     batch::{Batch, Ids, Refused},
-    inbox::{Answer, HistoryAsk, NewRequest},
+    inbox::{Answer, HistoryAsk, NewRequest, PresenceAsk},
 };
 
-/// How long a `history` or `ping` may take, waiting for a connection included.
+/// How long a request may take, waiting for a connection included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests in flight; further callers wait.
 pub(crate) const MAX_REQUESTS: usize = 256;
@@ -30,10 +30,20 @@ pub struct HistoryOptions {
     pub limit: Option<u32>,
 }
 
+/// Which page of a channel's members.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PresenceOptions {
+    /// Members whose user comes later in byte order, at most 128 bytes; from the first one if absent.
+    pub after: Option<String>,
+    /// How many, 1 to 1,000; the server gives 100 if absent.
+    pub limit: Option<u32>,
+}
+
 /// What is asked, and whom to tell.
 #[derive(Debug)]
 pub(crate) enum Ask {
     History(HistoryAsk),
+    Presence(PresenceAsk),
     Ping(Answer<Duration>),
 }
 
@@ -42,6 +52,7 @@ impl Ask {
         // A caller that is gone needs no answer.
         match self {
             Ask::History(history) => drop(history.answer.send(Err(error))),
+            Ask::Presence(presence) => drop(presence.answer.send(Err(error))),
             Ask::Ping(answer) => drop(answer.send(Err(error))),
         }
     }
@@ -85,12 +96,23 @@ impl Requests {
                     before: options.before,
                     limit: options.limit,
                 }),
+                Ask::Presence(PresenceAsk { channel, options, .. }) => ClientFrame::Presence(PresenceRequest {
+                    id,
+                    channel: channel.clone(),
+                    after: options.after.clone(),
+                    limit: options.limit,
+                }),
             };
-            // A frame this small is never too large by itself.
-            if let Err(Refused::Full | Refused::TooLarge) = batch.push(&frame) {
-                return;
+            match batch.push(&frame) {
+                Ok(()) => request.sent = Some((id, now)),
+                Err(Refused::Full) => return,
+                Err(Refused::TooLarge) => {
+                    let error = ErrorBody::new(ErrorCode::BadFrame, "the request is longer than this server takes");
+                    if let Some(request) = self.outstanding.remove(at) {
+                        request.ask.fail(Error::Server(error));
+                    }
+                }
             }
-            request.sent = Some((id, now));
             self.unsent -= 1;
         }
     }
@@ -106,6 +128,7 @@ impl Requests {
         match self.take(id) {
             Some((Ask::Ping(answer), sent)) => drop(answer.send(Ok(now - sent))),
             Some((Ask::History(history), _)) => drop(history.answer.send(result.history().ok_or(ProtocolError::Result.into()))),
+            Some((Ask::Presence(presence), _)) => drop(presence.answer.send(result.read().ok_or(ProtocolError::Result.into()))),
             None => {}
         }
     }

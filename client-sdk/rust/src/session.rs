@@ -123,7 +123,8 @@ impl Session {
             }
             ServerFrame::Unsubscribed { channel, error } => self.subscriptions.unsubscribed(channel, error, now),
             ServerFrame::Disconnect(disconnect) => return Ok(Some(disconnect)),
-            ServerFrame::Presence(_) | ServerFrame::Unknown => {}
+            ServerFrame::Presence(change) => self.subscriptions.presence(change, now),
+            ServerFrame::Unknown => {}
         }
         Ok(None)
     }

@@ -9,7 +9,7 @@ use std::{
 use futures_util::Stream;
 use hubbub_protocol::{
     ChannelName, Cursor, Entry,
-    frame::{ErrorBody, Skip, Slow, Subscribed},
+    frame::{ErrorBody, PresenceChange, PresenceState, Skip, Slow, Subscribed},
 };
 use tokio::sync::oneshot;
 
@@ -17,15 +17,19 @@ use crate::{
     Client,
     buffer::Buffer,
     inbox::{Control, Note},
+    presence,
 };
 
-/// From where to listen, and what happens to a reader that is too slow.
+/// From where to listen, what happens to a reader that is too slow, and whether to see who else listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SubscribeOptions {
     /// Resume after this cursor; `Cursor { epoch: 0, seq: 0 }` asks for everything from the first entry. `None`: from now on.
     pub since: Option<Cursor>,
     /// The server's policy for a connection that reads too slowly; the namespace's if `None`.
     pub slow: Option<Slow>,
+    /// See members come and go: [`Event::Presence`] and [`Subscription::presence`]. Takes a grant for `presence`, and a
+    /// namespace that keeps it: otherwise the subscription is refused.
+    pub presence: bool,
 }
 
 /// What a subscription yields.
@@ -39,6 +43,8 @@ pub enum Event {
     /// Entries that are not sent. In an ephemeral channel `range` is `None`; the client makes one itself, with reason
     /// `dropped`, for the entries that did not fit this subscription's buffer.
     Skip(Skip),
+    /// Members came and went, if [`SubscribeOptions::presence`] asked for it. [`Subscription::presence`] has them all.
+    Presence(PresenceChange),
     /// The server ended the subscription for good. The last event.
     Ended(ErrorBody),
 }
@@ -59,6 +65,7 @@ pub enum Event {
 ///         Event::Subscribed(how) => println!("whole: {:?}", how.recovered),
 ///         Event::Entry(entry) => println!("{entry:?}, resume after {:?}", events.cursor()),
 ///         Event::Skip(skip) => println!("{} entries are not sent", skip.count),
+///         Event::Presence(change) => println!("{} members, new: {:?}", change.count, change.joined),
 ///         Event::Ended(why) => println!("over: {}", why.message),
 ///     }
 /// }
@@ -72,12 +79,13 @@ pub struct Subscription {
     generation: u64,
     buffer: Arc<Buffer>,
     cursor: Option<Cursor>,
+    presence: Option<PresenceState>,
     left: bool,
 }
 
 impl Subscription {
     pub(crate) fn new(client: Client, channel: ChannelName, generation: u64, buffer: Arc<Buffer>, since: Option<Cursor>) -> Self {
-        Self { client, channel, generation, buffer, cursor: since, left: false }
+        Self { client, channel, generation, buffer, cursor: since, presence: None, left: false }
     }
 
     /// The channel listened to.
@@ -89,6 +97,14 @@ impl Subscription {
     /// the first event unless the subscription began with one.
     pub fn cursor(&self) -> Option<Cursor> {
         self.cursor
+    }
+
+    /// Who listens, as far as this stream has been read: how many members there are and, up to 1,000 of them, who, in byte
+    /// order of their users. `connections` is what it was when the member was told of. While there is no connection it stays
+    /// as it was. `None` unless [`SubscribeOptions::presence`] asked for it, and before the first event. Above 1,000 members
+    /// page with [`Client::presence`].
+    pub fn presence(&self) -> Option<&PresenceState> {
+        self.presence.as_ref()
     }
 
     /// Unsubscribes and waits until the server has confirmed it or the connection is gone. Dropping the subscription does
@@ -111,6 +127,11 @@ impl Stream for Subscription {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let Some(taken) = std::task::ready!(self.buffer.poll_take(cx)) else { return Poll::Ready(None) };
         self.cursor = taken.cursor;
+        match &taken.event {
+            Event::Subscribed(subscribed) => self.presence = subscribed.presence.as_ref().map(presence::begin),
+            Event::Presence(change) => presence::apply(self.presence.get_or_insert_default(), change),
+            _ => {}
+        }
         if taken.drained {
             self.client.note(Note::Drained { channel: self.channel.clone(), generation: self.generation });
         }

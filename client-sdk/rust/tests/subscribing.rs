@@ -43,7 +43,7 @@ async fn speaks_json_too() {
     let server = Server::start().await.json();
     let client = server.client().connect();
     let mut peer = server.welcome().await;
-    let everything = SubscribeOptions { since: Some(Cursor::default()), slow: None };
+    let everything = SubscribeOptions { since: Some(Cursor::default()), ..Default::default() };
     let mut entries = subscribed(&client, &mut peer, everything, resumed(2)).await;
     peer.entries([1, 2]).await;
     assert_eq!(event(&mut entries).await, Some(Event::Entry(entry(1))));

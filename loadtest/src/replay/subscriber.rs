@@ -95,7 +95,7 @@ impl Subscriber {
             for (at, name) in names.iter().enumerate() {
                 let index = (chunk * limit + at) as ChannelIndex;
                 let since = lock(&self.witness).cursor(index);
-                let options = SubscribeOptions { since, slow: None };
+                let options = SubscribeOptions { since, ..Default::default() };
                 let subscription =
                     session.clients[chunk].subscribe(name.clone(), options).await.with_context(|| format!("subscribe to {name}"))?;
                 session.events.push(subscription.map(Box::new(move |event| (index, event))));
@@ -141,6 +141,7 @@ impl Subscriber {
                 self.court.note(&self.name, found);
                 self.recorder.line(&ReceivedLine::skip(&skip))
             }
+            Event::Presence(_) => Ok(()),
             Event::Ended(error) => {
                 self.court.note(&self.name, [Violation::Ended(channel)]);
                 let name = &self.court.channels.names()[channel as usize];

@@ -89,7 +89,7 @@ impl Tail {
         let client = self.server.connect().await?;
         let mut subscriptions = Vec::new();
         for channel in &self.channels {
-            let options = SubscribeOptions { since: self.since, slow: self.latest.then_some(Slow::Latest) };
+            let options = SubscribeOptions { since: self.since, slow: self.latest.then_some(Slow::Latest), ..Default::default() };
             let subscription =
                 client.subscribe(ChannelName::parse(channel)?, options).await.with_context(|| format!("no subscription to {channel}"))?;
             let channel = subscription.channel().clone();
@@ -111,6 +111,7 @@ impl Tail {
                     left -= 1;
                 }
                 Event::Skip(skip) => print_line(&ServerFrame::Skip(skip))?,
+                Event::Presence(change) => print_line(&ServerFrame::Presence(change))?,
                 Event::Subscribed(subscribed) => eprintln!("hubbub: subscribed: {}", serde_json::to_string(&subscribed)?),
                 Event::Ended(error) => eprintln!("hubbub: {channel} has ended: {}", error.message),
             }

@@ -15,7 +15,7 @@ use std::{
 
 use hubbub_protocol::{
     ChannelName, Entry, ErrorCode,
-    frame::{Channels, ErrorBody, Head, RawResult, RequestId, Skip, Subscribed},
+    frame::{Channels, ErrorBody, Head, PresenceChange, RawResult, RequestId, Skip, Subscribed},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -92,6 +92,7 @@ impl Subscriptions {
         }
         let Some(tracked) = self.tracked.get_mut(&channel) else { return };
         count(&self.counters.dropped, tracked.tell_dropped(&channel));
+        tracked.tell_members(&channel);
         if tracked.phase == Phase::Paused {
             tracked.phase = Phase::Wanted;
             self.wanted.push_back(channel);
@@ -181,6 +182,13 @@ impl Subscriptions {
         let Some(tracked) = self.tracked.get_mut(&skip.channel).filter(|tracked| tracked.phase == Phase::Live) else { return };
         let channel = skip.channel.clone();
         let outcome = tracked.skip(skip);
+        self.settle(channel, outcome, now);
+    }
+
+    pub fn presence(&mut self, change: PresenceChange, now: Instant) {
+        let Some(tracked) = self.tracked.get_mut(&change.channel).filter(|tracked| tracked.phase == Phase::Live) else { return };
+        let channel = change.channel.clone();
+        let outcome = tracked.presence(change);
         self.settle(channel, outcome, now);
     }
 

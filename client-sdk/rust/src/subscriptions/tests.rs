@@ -55,7 +55,7 @@ impl Bench {
         let mut table = Subscriptions::new(BACKOFF, Arc::default());
         let buffer = Arc::new(Buffer::new(capacity));
         let (sender, answer) = oneshot::channel();
-        let options = SubscribeOptions { since, slow: None };
+        let options = SubscribeOptions { since, ..Default::default() };
         table.subscribe(NewSubscription { channel: channel("room:1"), generation: 7, options, buffer: buffer.clone(), answer: sender });
         Self { table, ids: Ids::default(), now: Instant::now(), buffer, answer }
     }

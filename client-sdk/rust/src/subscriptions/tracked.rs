@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hubbub_protocol::{
-    Cursor, Entry,
-    frame::{RequestId, Skip, SkipReason, Slow, Subscribed, Unrecovered},
+    ChannelName, Cursor, Entry,
+    frame::{PresenceChange, PresenceState, RequestId, Skip, SkipReason, Slow, Subscribed, Unrecovered},
 };
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use crate::{
     Event,
     buffer::{Buffer, Full},
     inbox::{Answer, NewSubscription},
+    presence,
 };
 
 /// What a subscription is on the wire.
@@ -47,6 +48,7 @@ pub(super) enum Outcome {
 pub(super) struct Tracked {
     pub generation: u64,
     pub slow: Option<Slow>,
+    pub wants_presence: bool,
     pub phase: Phase,
     /// The last that the buffer was given: where a resubscribe resumes.
     pub cursor: Option<Cursor>,
@@ -58,6 +60,11 @@ pub(super) struct Tracked {
     pub live_since: Option<Instant>,
     /// Entries of an ephemeral channel that the consumer has not been told of yet.
     dropped: u64,
+    /// An ephemeral channel's members, if they are wanted: a change that does not fit the buffer is told later as a whole
+    /// list. A durable channel is resubscribed instead, and its answer has the list.
+    members: Option<PresenceState>,
+    /// Such a change is still to be told.
+    untold: bool,
 }
 
 impl Tracked {
@@ -65,6 +72,7 @@ impl Tracked {
         Self {
             generation: new.generation,
             slow: new.options.slow,
+            wants_presence: new.options.presence,
             phase: Phase::Wanted,
             cursor: new.options.since,
             buffer: new.buffer,
@@ -72,6 +80,8 @@ impl Tracked {
             faults: 0,
             live_since: None,
             dropped: 0,
+            members: None,
+            untold: false,
         }
     }
 
@@ -83,10 +93,14 @@ impl Tracked {
     /// Takes the server's answer to `subscribe`.
     pub fn subscribed(&mut self, subscribed: Subscribed, now: Instant) -> Outcome {
         let cursor = self.start(&subscribed);
+        let members = (self.wants_presence && !subscribed.durable)
+            .then(|| subscribed.presence.as_ref().map_or_else(PresenceState::default, presence::begin));
         if self.buffer.push(Event::Subscribed(subscribed), cursor) == Err(Full) {
             return Outcome::Full;
         }
         self.cursor = cursor;
+        self.members = members;
+        self.untold = false;
         self.phase = Phase::Live;
         self.live_since = Some(now);
         Outcome::Kept
@@ -123,6 +137,24 @@ impl Tracked {
         }
     }
 
+    /// Takes a change of the members, which is no entry and moves no cursor.
+    pub fn presence(&mut self, change: PresenceChange) -> Outcome {
+        if !self.wants_presence {
+            return Outcome::Kept;
+        }
+        if let Some(members) = &mut self.members {
+            presence::apply(members, &change);
+        }
+        match self.buffer.push(Event::Presence(change), self.cursor) {
+            Ok(()) => Outcome::Kept,
+            Err(Full) if self.members.is_some() => {
+                self.untold = true;
+                Outcome::Kept
+            }
+            Err(Full) => Outcome::Full,
+        }
+    }
+
     fn durable(&mut self, span: Span, event: Event) -> Outcome {
         match step(self.cursor, span) {
             Step::Duplicate => return Outcome::Duplicate,
@@ -148,7 +180,7 @@ impl Tracked {
     }
 
     /// The buffer has room again: tells the consumer of what was dropped, and returns how much that was.
-    pub fn tell_dropped(&mut self, channel: &hubbub_protocol::ChannelName) -> u64 {
+    pub fn tell_dropped(&mut self, channel: &ChannelName) -> u64 {
         let count = std::mem::take(&mut self.dropped);
         if count > 0 {
             let skip = Skip { channel: channel.clone(), range: None, count, reason: SkipReason::Dropped };
@@ -158,5 +190,18 @@ impl Tracked {
             }
         }
         count
+    }
+
+    /// The buffer has room again: tells the consumer who is there, if a change did not fit.
+    pub fn tell_members(&mut self, channel: &ChannelName) {
+        let Some(state) = self.members.as_ref().filter(|_| self.untold) else { return };
+        let change = PresenceChange {
+            channel: channel.clone(),
+            count: state.count,
+            joined: Vec::new(),
+            left: Vec::new(),
+            members: state.members.clone(),
+        };
+        self.untold = self.buffer.push(Event::Presence(change), self.cursor) == Err(Full);
     }
 }

@@ -59,7 +59,7 @@ impl Subscriptions {
                 channel: channel.as_str().to_owned(),
                 since: tracked.cursor,
                 slow: tracked.slow,
-                ..SubscribeChannel::default()
+                presence: tracked.wants_presence,
             });
             channels.push(channel);
         }
