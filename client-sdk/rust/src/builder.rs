@@ -34,7 +34,8 @@ pub enum UrlError {
 /// What a task needs to know of its builder.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub url: Result<Url, UrlError>,
+    /// At least one; each attempt to connect takes the next.
+    pub urls: Result<Vec<Url>, UrlError>,
     pub tokens: Tokens,
     pub format: Format,
     pub name: Option<String>,
@@ -68,7 +69,7 @@ impl Builder {
     pub(crate) fn new(url: &str) -> Self {
         Self {
             settings: Settings {
-                url: parse(url),
+                urls: parse(url).map(|url| vec![url]),
                 tokens: Tokens::None,
                 format: Format::Msgpack,
                 name: None,
@@ -77,6 +78,24 @@ impl Builder {
                 buffer: 1_024,
             },
         }
+    }
+
+    /// Another server of the same cluster, where no load balancer stands before it. Each attempt to connect goes to the next
+    /// one, in the order given and from the first again, after the pause that any attempt waits for. The first connection
+    /// goes to the first one: shuffle them to spread many clients. Subscriptions resume on whichever answers.
+    ///
+    /// ```no_run
+    /// # use hubbub_client::Client;
+    /// # #[tokio::main] async fn main() {
+    /// let client = Client::builder("ws://hub-1.example").also_at("ws://hub-2.example").also_at("ws://hub-3.example").connect();
+    /// # }
+    /// ```
+    pub fn also_at(mut self, url: impl AsRef<str>) -> Self {
+        self.settings.urls = self.settings.urls.and_then(|mut urls| {
+            urls.push(parse(url.as_ref())?);
+            Ok(urls)
+        });
+        self
     }
 
     /// The token, a JWT, for every connection. When the server no longer takes it the client ends; see
@@ -175,6 +194,13 @@ mod tests {
         assert_eq!(parse("wss://hub.example"), Err(UrlError::Scheme));
         assert_eq!(parse("ws://me:secret@hub.example"), Err(UrlError::Credentials));
         assert!(matches!(parse("hub.example"), Err(UrlError::Syntax(_))));
+    }
+
+    #[test]
+    fn one_address_that_cannot_be_used_is_enough() {
+        let builder = Builder::new("ws://a.example").also_at("http://b.example");
+        assert_eq!(builder.settings.urls.as_ref().map(Vec::len), Ok(2));
+        assert_eq!(builder.also_at("wss://c.example").also_at("ws://d.example").settings.urls, Err(UrlError::Scheme));
     }
 
     #[test]

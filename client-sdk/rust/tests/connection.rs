@@ -198,3 +198,32 @@ async fn an_address_that_cannot_be_used_is_final() {
     let client = Client::builder("wss://hub.example").connect();
     assert!(matches!(soon(client.ready()).await, Err(Error::InvalidUrl(_))));
 }
+
+#[tokio::test]
+async fn each_attempt_goes_to_the_next_server() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let nobody = Server::start().await.url();
+    let client = one.client().also_at(nobody).also_at(two.url()).connect();
+    let mut peer = one.welcome().await;
+    let (entries, since) = tokio::join!(client.subscribe(channel("room:1"), SubscribeOptions::default()), peer.accept_one(durable(4)));
+    let _entries = entries.unwrap();
+    assert_eq!(since, None);
+    drop(peer);
+
+    let mut peer = two.welcome().await;
+    assert_eq!(peer.accept_one(resumed(4)).await, Some(cursor(4)));
+    peer.close(4505).await;
+    one.welcome().await.close(4503).await;
+    let _peer = two.welcome().await;
+    soon(client.ready()).await.unwrap();
+    assert_eq!(client.stats().reconnects, 3);
+}
+
+#[tokio::test]
+async fn one_server_that_forbids_to_come_back_is_enough() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let client = one.client().also_at(two.url()).connect();
+    one.welcome().await.close(4400).await;
+    let mut state = client.state();
+    soon(state.wait_for(|state| matches!(state, State::Closed(_)))).await.unwrap();
+}

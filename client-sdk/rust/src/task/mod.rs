@@ -42,10 +42,6 @@ struct Lost {
 }
 
 impl Lost {
-    fn never(error: Error) -> Self {
-        Self { error, retry: Retry::Never, not_before: None }
-    }
-
     fn refused(error: ErrorBody) -> Self {
         Self { retry: error.retry, not_before: error.retry_after.map(Duration::from_millis), error: Error::Server(error) }
     }
@@ -85,14 +81,21 @@ pub(crate) async fn run(settings: Arc<Settings>, inbox: Inbox, state: watch::Sen
 impl Task {
     /// Returns why it ends.
     async fn live(&mut self) -> Error {
+        let settings = self.settings.clone();
+        let urls = match &settings.urls {
+            Ok(urls) => urls,
+            Err(error) => return Error::InvalidUrl(error.clone()),
+        };
         // Attempts in a row that led to nothing that lasted.
         let mut failures = 0;
         let mut had_connection = false;
+        let mut turn = 0;
         loop {
+            let url = &urls[turn];
+            turn = (turn + 1) % urls.len();
             self.state.send_replace(State::Connecting { attempt: failures });
-            let settings = self.settings.clone();
             let id = self.session.ids.next();
-            let lost = match self.offline(async move { open::open(&settings, id).await }).await {
+            let lost = match self.offline(open::open(&settings, url, id)).await {
                 Err(Closing) => return Error::Closed,
                 Ok(Err(lost)) => lost,
                 Ok(Ok((socket, connected))) => {
@@ -112,7 +115,7 @@ impl Task {
             };
             let Some(delay) = self.pause(&lost, failures) else { return lost.error };
             failures += 1;
-            tracing::debug!(error = %lost.error, ?delay, "not connected");
+            tracing::debug!(server = url.authority(), error = %lost.error, ?delay, "not connected");
             self.state.send_replace(State::Waiting { attempt: failures, delay, reason: Arc::new(lost.error) });
             if let Err(Closing) = self.offline(sleep(delay)).await {
                 return Error::Closed;

@@ -8,6 +8,7 @@ use hubbub_protocol::{
     limits::MAX_FRAME,
 };
 use tokio::time::timeout;
+use url::Url;
 
 use super::{
     Lost,
@@ -18,16 +19,15 @@ use crate::{Error, ProtocolError, TransportError, batch::Batch, builder::Setting
 /// How long the whole of it may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects, and waits for the answer to `connect`, which is request `id`.
-pub(super) async fn open(settings: &Settings, id: RequestId) -> Result<(Socket, Connected), Lost> {
-    match timeout(CONNECT_TIMEOUT, attempt(settings, id)).await {
+/// Connects to `url`, and waits for the answer to `connect`, which is request `id`.
+pub(super) async fn open(settings: &Settings, url: &Url, id: RequestId) -> Result<(Socket, Connected), Lost> {
+    match timeout(CONNECT_TIMEOUT, attempt(settings, url, id)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::from(TransportError::ConnectTimeout).into()),
     }
 }
 
-async fn attempt(settings: &Settings, id: RequestId) -> Result<(Socket, Connected), Lost> {
-    let url = settings.url.as_ref().map_err(|error| Lost::never(Error::InvalidUrl(error.clone())))?;
+async fn attempt(settings: &Settings, url: &Url, id: RequestId) -> Result<(Socket, Connected), Lost> {
     let token = settings.tokens.current().await?;
     let mut socket = Socket::open(url, settings.format).await?;
     let mut batch = Batch::new(settings.format, MAX_FRAME as u64);

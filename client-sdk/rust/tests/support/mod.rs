@@ -55,10 +55,13 @@ impl Server {
         Self { format: Format::Json, ..self }
     }
 
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
     /// A client of this server that does not dawdle.
     pub fn client(&self) -> Builder {
-        let url = format!("http://{}", self.listener.local_addr().unwrap());
-        Client::builder(url).format(self.format).backoff(Duration::from_millis(2), Duration::from_millis(10)).token("t0")
+        Client::builder(self.url()).format(self.format).backoff(Duration::from_millis(2), Duration::from_millis(10)).token("t0")
     }
 
     /// The next connection, upgraded.
