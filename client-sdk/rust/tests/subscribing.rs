@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use hubbub_client::{
-    Client, Cursor, Error, ErrorBody, ErrorCode, Event, SkipReason, SubscribeOptions, Subscribed, Subscription, Unrecovered,
+    Client, Cursor, Entry, Error, ErrorBody, ErrorCode, Event, Place, SkipReason, SubscribeOptions, Subscribed, Subscription, Unrecovered,
     protocol::{ServerFrame, frame::Channels},
 };
 use support::*;
@@ -95,7 +97,7 @@ async fn an_ephemeral_channel_says_how_much_was_dropped() {
     let mut peer = server.welcome().await;
     let answer = Subscribed { channel: "room:1".into(), ..Default::default() };
     let mut slow = subscribed(&client, &mut peer, SubscribeOptions::default(), answer).await;
-    let tick = ServerFrame::Entry(hubbub_client::Entry { place: None, ..entry(0) });
+    let tick = ServerFrame::Entry(Entry { place: None, ..entry(0) });
     peer.say(vec![tick; 10]).await;
     // Answered after all of them were taken.
     let (_, ()) = tokio::join!(client.publish(message(1)), async {
@@ -121,6 +123,30 @@ async fn a_store_that_went_back_is_announced() {
     assert_eq!(peer.accept_one(answer.clone()).await, Some(cursor(9)));
     assert_eq!(event(&mut entries).await, Some(Event::Subscribed(answer)));
     assert_eq!(entries.cursor(), head);
+    // A seq that the subscriber had before, and of another past now.
+    let six = Entry { place: Some(Place { epoch: 2, seq: 6, ordinal: 6 }), ..entry(6) };
+    peer.say([ServerFrame::Entry(six.clone())]).await;
+    assert_eq!(event(&mut entries).await, Some(Event::Entry(six)));
+    assert_eq!(client.stats().gaps, 0);
+}
+
+#[tokio::test]
+async fn a_resubscribe_comes_after_the_pause_that_the_server_wants() {
+    let server = Server::start().await;
+    let client = server.client().connect();
+    let mut peer = server.welcome().await;
+    let mut entries = subscribed(&client, &mut peer, SubscribeOptions::default(), durable(9)).await;
+    let start = Instant::now();
+    let later = ErrorBody { retry_after: Some(50), ..ErrorBody::new(ErrorCode::Resubscribe, "") };
+    peer.say([ServerFrame::Unsubscribed { channel: channel("room:1"), error: later }]).await;
+    // What still comes is of the subscription that has ended.
+    peer.entries([10]).await;
+    assert_eq!(peer.accept_one(resumed(10)).await, Some(cursor(9)));
+    assert!(start.elapsed() >= Duration::from_millis(50), "too early");
+    peer.entries([10]).await;
+    assert_eq!(event(&mut entries).await, Some(Event::Subscribed(resumed(10))));
+    assert_eq!(seqs(&mut entries, 1).await, [10]);
+    assert_eq!(client.stats().duplicates, 0);
 }
 
 #[tokio::test]
