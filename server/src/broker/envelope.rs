@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubbub_protocol::{ChannelName, Entry, Key, Kind, MessageId, Place};
+use hubbub_protocol::{ChannelName, Entry, Key, Kind, MessageId, Place, limits};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -47,7 +47,22 @@ mod raw {
     }
 }
 
-/// `entries` as one envelope.
+/// Bytes of an entry in an envelope beside its channel, publisher, key and payload, at most: the names of the fields and what is of fixed
+/// length take some 150.
+const ENTRY_REST: usize = 256;
+/// Bytes of an envelope that are not entries, at most.
+pub(super) const ENVELOPE_REST: usize = 8;
+/// Bytes of an envelope of one entry, at most. A publisher is a claim of a token, which bounds it.
+pub const MAX_ENVELOPE: usize =
+    ENVELOPE_REST + ENTRY_REST + limits::MAX_CHANNEL_NAME + limits::MAX_TOKEN + limits::MAX_KEY + limits::MAX_PAYLOAD;
+
+/// Bytes that `entry` adds to an envelope, at most.
+pub fn weight(entry: &Entry) -> usize {
+    let key = entry.key.as_ref().map_or(0, |key| key.as_str().len());
+    ENTRY_REST + entry.channel.as_str().len() + entry.publisher.len() + key + entry.payload.len()
+}
+
+/// `entries` as one envelope, of at most their [`weight`]s and eight bytes.
 pub fn encode(entries: &[Arc<Entry>]) -> Vec<u8> {
     let wires: Vec<Wire> = entries
         .iter()
@@ -62,7 +77,8 @@ pub fn encode(entries: &[Arc<Entry>]) -> Vec<u8> {
             payload: &entry.payload,
         })
         .collect();
-    let mut out = vec![VERSION];
+    let mut out = Vec::with_capacity(ENVELOPE_REST + entries.iter().map(|entry| weight(entry)).sum::<usize>());
+    out.push(VERSION);
     wires.serialize(&mut rmp_serde::Serializer::new(&mut out).with_struct_map()).expect("writing to a Vec cannot fail");
     out
 }
@@ -119,6 +135,25 @@ mod tests {
         let entries = [entry(Some(1)), entry(None)];
         let decoded = decode(&encode(&entries)).unwrap();
         assert_eq!(decoded, entries.map(|entry| (*entry).clone()));
+    }
+
+    #[test]
+    fn weighs_no_less_than_it_is() {
+        let heaviest = Entry {
+            channel: ChannelName::parse(&"c".repeat(limits::MAX_CHANNEL_NAME)).unwrap(),
+            place: Some(Place { epoch: u64::MAX, seq: u64::MAX, ordinal: u64::MAX }),
+            kind: Kind::Message,
+            message_id: Some(MessageId::new(1, [3; 10])),
+            publisher: "p".repeat(limits::MAX_TOKEN).into(),
+            key: Key::parse(&"k".repeat(limits::MAX_KEY)).ok(),
+            time: u64::MAX,
+            payload: vec![0xc0; limits::MAX_PAYLOAD].into(),
+        };
+        let weight = ENVELOPE_REST + weight(&heaviest);
+        assert_eq!(weight, MAX_ENVELOPE);
+        assert!(encode(&[Arc::new(heaviest)]).len() <= weight);
+        let many = vec![entry(None); 70_000];
+        assert!(encode(&many).len() <= ENVELOPE_REST + many.iter().map(|entry| super::weight(entry)).sum::<usize>());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! a durable channel's others do not hear of, they find in the store within about a second.
 
 pub mod envelope;
+mod nats;
 pub mod subject;
 
 use std::sync::Arc;
@@ -13,11 +14,15 @@ use hubbub_protocol::{ChannelName, Entry};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use nats::{Nats, ServerFacts, check, connect};
+
 /// What carries entries between instances. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Broker {
     /// There is no other instance: the publishing one hands its entries to its own feeds, and that is everybody.
     Local,
+    /// There may be other instances on the same NATS: made by [`connect`].
+    Nats(Arc<Nats>),
 }
 
 /// Which of a channel's subjects.
@@ -60,6 +65,12 @@ pub enum BrokerError {
     /// No server of the list answers.
     #[error("NATS cannot be reached: {0}; check broker.url")]
     Unreachable(String),
+    /// The servers do not know this instance's user, password, token or key.
+    #[error("NATS ({0}) refuses the credentials; check the user in broker.url, or broker.credentials_file")]
+    Refused(String),
+    /// The certificates do not fit.
+    #[error("NATS ({0}) and this instance cannot agree on TLS: {1}; check broker.ca_file and broker.certificate_file")]
+    Tls(String, String),
     /// The server is too old.
     #[error("the NATS server is version {0}; Hubbub needs {MIN_VERSION} or newer")]
     TooOld(String),
@@ -76,30 +87,34 @@ pub const MIN_VERSION: &str = "2.11";
 
 impl Broker {
     /// Tells the other instances of entries, those of one channel in order. Never waits: what cannot be sent at once is dropped and counted.
-    pub fn publish(&self, _entries: &[Arc<Entry>]) {
+    pub fn publish(&self, entries: &[Arc<Entry>]) {
         match self {
             Broker::Local => {}
+            Broker::Nats(nats) => nats.publish(entries),
         }
     }
 
     /// Wants to hear of `channel`, until [`Broker::unlisten`] was called as often. Returns when the server knows, or after half a second.
-    pub async fn listen(&self, _plane: Plane, _channel: &ChannelName) {
+    pub async fn listen(&self, plane: Plane, channel: &ChannelName) {
         match self {
             Broker::Local => {}
+            Broker::Nats(nats) => nats.listen(plane, channel).await,
         }
     }
 
     /// Takes one [`Broker::listen`] back.
-    pub fn unlisten(&self, _plane: Plane, _channel: &ChannelName) {
+    pub fn unlisten(&self, plane: Plane, channel: &ChannelName) {
         match self {
             Broker::Local => {}
+            Broker::Nats(nats) => nats.unlisten(plane, channel),
         }
     }
 
     /// Sends a message that is not an entry. Never waits, and may be lost.
-    pub fn send(&self, _to: To<'_>, _body: Vec<u8>) {
+    pub fn send(&self, to: To<'_>, body: Vec<u8>) {
         match self {
             Broker::Local => {}
+            Broker::Nats(nats) => nats.send(to, body),
         }
     }
 
@@ -107,6 +122,7 @@ impl Broker {
     pub fn is_clustered(&self) -> bool {
         match self {
             Broker::Local => false,
+            Broker::Nats(_) => true,
         }
     }
 
@@ -114,6 +130,7 @@ impl Broker {
     pub fn is_alive(&self) -> bool {
         match self {
             Broker::Local => true,
+            Broker::Nats(nats) => nats.is_connected(),
         }
     }
 
@@ -121,6 +138,7 @@ impl Broker {
     pub fn name(&self) -> &'static str {
         match self {
             Broker::Local => "local",
+            Broker::Nats(_) => "nats",
         }
     }
 }

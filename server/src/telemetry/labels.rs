@@ -119,6 +119,26 @@ labels! {
         /// The store may have gone back in time: a feed compared its past with the store's.
         Compare = "compare",
     }
+    /// What became of a message for other instances.
+    BrokerSent as "result" {
+        /// Handed to the broker's client.
+        Sent = "sent",
+        /// Dropped: there was no connection.
+        Disconnected = "dropped_disconnected",
+        /// Dropped: too much waited to be written.
+        Full = "dropped_full",
+        /// Dropped: the client would not have it, for it is larger than the server takes.
+        Refused = "dropped_refused",
+    }
+    /// What became of a message from another instance.
+    BrokerReceived as "result" {
+        /// Handed on.
+        Accepted = "accepted",
+        /// Dropped: nobody here listens to its channel; it came with its shard.
+        Unwanted = "unwanted",
+        /// Dropped: not an envelope, or a newer release's.
+        Malformed = "malformed",
+    }
 }
 
 label!(SkipReason as "reason" {
@@ -190,6 +210,7 @@ mod tests {
     #[test]
     fn every_value_is_at_its_place_and_has_a_name_of_its_own() {
         assert!(places::<PublishResult>() && places::<ReplayResult>() && places::<ReadKind>() && places::<LookResult>());
+        assert!(places::<BrokerSent>() && places::<BrokerReceived>());
         assert!(places::<SkipReason>() && places::<Slow>() && places::<Ended>());
     }
 

@@ -5,7 +5,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use hubbub_protocol::frame::{SkipReason, Slow};
 
-use super::labels::{Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
+use super::labels::{BrokerReceived, BrokerSent, Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
 
 const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
 const HTTP_REQUESTS: &str = "hubbub_http_requests_total";
@@ -60,6 +60,20 @@ pub struct Metrics {
     pub look_seconds: Histogram,
     /// Outboxes that ran full, by what was done.
     pub outbox_overflows: Labelled<Slow>,
+    /// Messages for other instances, by what became of them.
+    pub broker_sent: Labelled<BrokerSent>,
+    /// Bytes of those that were sent.
+    pub broker_sent_bytes: Counter,
+    /// Messages from other instances, by what became of them.
+    pub broker_received: Labelled<BrokerReceived>,
+    /// Bytes of these.
+    pub broker_received_bytes: Counter,
+    /// Reconnects to the broker.
+    pub broker_reconnects: Counter,
+    /// Times that messages were dropped because this instance did not take them fast enough.
+    pub broker_slow_consumer: Counter,
+    /// Subjects of channels subscribed now.
+    pub broker_subjects: Gauge,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -94,6 +108,13 @@ impl Metrics {
             looks: make.labelled("hubbub_looks_total", "Looks at the heads that moved, by what became of them."),
             look_seconds: make.histogram("hubbub_look_seconds", "How long a look at the heads that moved took."),
             outbox_overflows: make.labelled("hubbub_outbox_overflows_total", "Outboxes that ran full, by what was done."),
+            broker_sent: make.labelled("hubbub_broker_sent_total", "Messages for other instances, by what became of them."),
+            broker_sent_bytes: make.counter("hubbub_broker_sent_bytes_total", "Bytes sent to other instances."),
+            broker_received: make.labelled("hubbub_broker_received_total", "Messages from other instances, by what became of them."),
+            broker_received_bytes: make.counter("hubbub_broker_received_bytes_total", "Bytes received from other instances."),
+            broker_reconnects: make.counter("hubbub_broker_reconnects_total", "Reconnects to the broker."),
+            broker_slow_consumer: make.counter("hubbub_broker_slow_consumer_total", "Messages dropped here because they came too fast."),
+            broker_subjects: make.gauge("hubbub_broker_subjects", "Subjects of channels subscribed at the broker now.", &[]),
             handle: recorder.handle(),
             recorder,
         }
@@ -182,7 +203,14 @@ mod tests {
     use super::*;
     use hubbub_protocol::CloseCode;
 
-    const FAMILIES: [(&str, &str); 24] = [
+    const FAMILIES: &[(&str, &str)] = &[
+        ("hubbub_broker_received_bytes_total", "counter"),
+        ("hubbub_broker_received_total", "counter"),
+        ("hubbub_broker_reconnects_total", "counter"),
+        ("hubbub_broker_sent_bytes_total", "counter"),
+        ("hubbub_broker_sent_total", "counter"),
+        ("hubbub_broker_slow_consumer_total", "counter"),
+        ("hubbub_broker_subjects", "gauge"),
         ("hubbub_build_info", "gauge"),
         ("hubbub_commit_rows", "histogram"),
         ("hubbub_commit_seconds", "histogram"),
@@ -220,8 +248,9 @@ mod tests {
         let text = metrics.render();
         let mut types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         types.sort_unstable();
-        assert_eq!(types, FAMILIES.map(|(name, kind)| format!("{name} {kind}")));
-        for (name, kind) in FAMILIES {
+        let expected: Vec<String> = FAMILIES.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+        assert_eq!(types, expected);
+        for (name, kind) in FAMILIES.iter().copied() {
             let help = format!("# HELP {name} ");
             assert_eq!(text.lines().filter(|line| line.starts_with(&help)).count(), 1, "{name}");
             assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");

@@ -7,6 +7,6 @@ mod labels;
 mod logging;
 mod metrics;
 
-pub use labels::{Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
+pub use labels::{BrokerReceived, BrokerSent, Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
 pub use logging::{LoggingError, init_logging};
 pub use metrics::Metrics;

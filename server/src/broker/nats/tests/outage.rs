@@ -1,0 +1,80 @@
+//! A server that goes away and comes back.
+
+use std::time::{Duration, Instant};
+
+use super::{LONG, Node, config_at, entry, name, seqs, server::Server};
+use crate::broker::{Arrival, Broker, Plane, To};
+
+async fn until(is_alive: bool, broker: &Broker) {
+    let until = Instant::now() + LONG;
+    while broker.is_alive() != is_alive {
+        assert!(Instant::now() < until, "is_alive() stays {}", !is_alive);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_blocks_while_the_server_is_gone_and_doubt_follows_its_return() {
+    let mut server = Server::start(&[]);
+    let [one, mut two] = Node::pair(&config_at(&server.url())).await;
+    two.broker.listen(Plane::Entries, &name("room:1")).await;
+    assert!(one.broker.is_alive() && one.broker.is_clustered() && one.broker.name() == "nats");
+
+    server.stop();
+    until(false, &one.broker).await;
+    until(false, &two.broker).await;
+    let began = Instant::now();
+    for seq in 1..=10_000 {
+        one.broker.publish(&[entry("room:1", seq)]);
+    }
+    one.broker.send(To::Everybody, b"nobody hears".to_vec());
+    two.broker.listen(Plane::Entries, &name("room:2")).await;
+    two.broker.listen(Plane::Entries, &name("room:3")).await;
+    two.broker.unlisten(Plane::Entries, &name("room:3"));
+    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    assert_eq!(one.count("hubbub_broker_sent_total{result=\"dropped_disconnected\"}"), 10_001);
+
+    server.restart();
+    assert!(matches!(two.next().await, Arrival::Doubt));
+    until(true, &one.broker).await;
+    // What was subscribed before and meanwhile is subscribed when the doubt comes, or soon after it.
+    two.broker.listen(Plane::Entries, &name("room:2")).await;
+    one.broker.publish(&[entry("room:1", 10_001)]);
+    assert_eq!(seqs(&two.next_entries().await), [10_001], "nothing of before");
+    one.broker.publish(&[entry("room:2", 1)]);
+    assert_eq!(seqs(&two.next_entries().await), [1]);
+    assert_eq!(two.count("hubbub_broker_reconnects_total"), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_costs_drops_and_no_time() {
+    let mut server = Server::start(&[]);
+    let [one, mut two] = Node::pair(&config_at(&server.url())).await;
+    two.broker.listen(Plane::Entries, &name("room:1")).await;
+    server.pause();
+    let began = Instant::now();
+    let mut seq = 0;
+    while one.count("hubbub_broker_sent_total{result=\"dropped_full\"}") == 0 {
+        assert!(began.elapsed() < LONG, "the bound is never reached");
+        for _ in 0..1_000 {
+            seq += 1;
+            one.broker.publish(&[super::entry_of("room:1", seq, 1_000)]);
+        }
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    for _ in 0..1_000 {
+        one.broker.publish(&[entry("room:1", seq)]);
+    }
+    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    server.resume();
+    // Whatever was lost, what arrives is in order.
+    let mut last = 0;
+    while two.count("hubbub_broker_received_total{result=\"accepted\"}") < 1_000 {
+        let Arrival::Entries(entries) = two.next().await else { continue };
+        for seq in seqs(&entries) {
+            assert!(seq > last, "{seq} after {last}");
+            last = seq;
+        }
+    }
+}
