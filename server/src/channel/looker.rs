@@ -51,6 +51,12 @@ impl Watch {
         self.wanted.notify_one();
     }
 
+    /// How many looks have begun.
+    #[cfg(test)]
+    pub(super) fn begun(&self) -> u64 {
+        self.looks.begun()
+    }
+
     /// For how many milliseconds the store has not been looked at with success.
     pub fn lag(&self) -> u64 {
         self.clock.elapsed().saturating_sub(self.seen.load(Relaxed))
@@ -101,6 +107,7 @@ impl Looker {
         let look = tokio::time::timeout(LIMIT, look::look(&self.db, since));
         let looked = look.await.map_err(|_| StoreError::Database(sqlx::Error::PoolTimedOut))??;
         let before = epoch.replace(looked.epoch);
+        self.looks.know(looked.epoch);
         if looked.went_back || before.is_some_and(|before| before < looked.epoch) {
             tracing::warn!(epoch = looked.epoch, "the store may have gone back in time: every channel is compared with it");
             self.metrics.looks.of(LookResult::WentBack).increment(1);

@@ -71,18 +71,19 @@ pub struct Parts {
     pub world: World,
     /// How many lanes.
     pub lanes: usize,
+    /// Whether others write, too: other instances, or applications in transactions of their own. Then the store is looked at every second.
+    pub looks: Option<Arc<Looks>>,
 }
 
 impl Channels {
     /// Starts the lanes, the writers, the looker and the janitor. The writers end, after what is queued, when the tasks are stopped.
     pub fn start(parts: Parts, tasks: &Tasks) -> Arc<Self> {
-        let Parts { config, db, hub, broker, metrics, world, lanes } = parts;
+        let Parts { config, db, hub, broker, metrics, world, lanes, looks } = parts;
         let bounds = feed::Bounds {
             entries: config.channel.feed_entries,
             bytes: config.channel.feed_bytes,
             total_bytes: config.channel.feed_total_bytes,
         };
-        let looks = (broker.is_clustered() || db.has_guests()).then(Arc::<Looks>::default);
         let feed_parts = feed::Parts {
             hub: hub.clone(),
             db: db.clone(),

@@ -35,6 +35,7 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
         metrics: metrics.clone(),
         world: world.clone(),
         lanes: 1,
+        looks: None,
     };
     let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
     (Arc::new(Backend { channels: Channels::start(parts, tasks), config, verifier, metrics, world }), db)

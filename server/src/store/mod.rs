@@ -14,7 +14,7 @@ mod migrate;
 pub(crate) mod publishes;
 mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
@@ -110,6 +110,20 @@ impl Db {
             StoreUrl::Sqlite(path) => Ok(Db::Sqlite(sqlite::Sqlite::open(path, config.readers).await?)),
             StoreUrl::Postgres(_) => Err(sqlx::Error::Configuration("this build has no PostgreSQL".into()).into()),
         }
+    }
+
+    /// Opens a database that is there already: a command that only looks makes none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], also if there is none.
+    pub async fn open_existing(config: &StoreConfig) -> Result<Self, StoreError> {
+        if let StoreUrl::Sqlite(path) = &config.url
+            && !path.exists()
+        {
+            let missing = std::io::Error::new(std::io::ErrorKind::NotFound, format!("there is no database at {}", path.display()));
+            return Err(StoreError::Database(missing.into()));
+        }
+        Self::open(config).await
     }
 
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {

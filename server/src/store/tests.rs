@@ -23,6 +23,21 @@ async fn open(dir: &tempfile::TempDir) -> Db {
     db
 }
 
+/// Takes a channel back to what it had at `seq`, as a restore does.
+pub(crate) async fn rewind(db: &Db, channel: &ChannelName, seq: u64) {
+    let Some(head) = channels::head(db, channel).await.unwrap() else { return };
+    let mut tx = db.begin().await.unwrap();
+    for text in [
+        "DELETE FROM entries WHERE channel_id = $1 AND seq > $2",
+        "DELETE FROM publishes WHERE channel_id = $1 AND seq > $2",
+        "UPDATE channels SET head_seq = $2, head_ordinal = $2,
+         head_epoch = COALESCE((SELECT epoch FROM entries WHERE channel_id = $1 AND seq = $2), 0) WHERE id = $1 AND head_seq > $2",
+    ] {
+        on!(&mut tx, conn => sqlx::query(text).bind(head.channel_id).bind(seq as i64).execute(conn).await).unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
 /// A message in small numbers, so that ids and contents meet again.
 #[derive(Debug, Clone, Copy)]
 struct Small {

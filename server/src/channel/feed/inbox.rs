@@ -20,7 +20,10 @@ pub(super) enum Work {
         subscription: Arc<Subscription>,
         reply: oneshot::Sender<Pulled>,
     },
+    /// Entries as they were published, by this instance or another.
     Entries(Vec<Arc<Delivery>>),
+    /// Entries as the store has them.
+    Stored(Vec<Arc<Delivery>>),
     /// Look whether the store has more.
     Verify,
     /// Look number `look` saw the channel's head there.
@@ -35,7 +38,7 @@ pub(super) enum Work {
 impl Work {
     fn entries(&self) -> usize {
         match self {
-            Work::Entries(entries) => entries.len(),
+            Work::Entries(entries) | Work::Stored(entries) => entries.len(),
             Work::Join { .. } | Work::Leave(_) | Work::Pull { .. } | Work::Verify | Work::Head { .. } | Work::Compare => 0,
         }
     }

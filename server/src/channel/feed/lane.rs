@@ -56,6 +56,8 @@ pub(super) enum Fetched {
 pub(super) struct Loaded {
     /// The last look that began before.
     born: u64,
+    /// The epoch that was known before.
+    epoch: u64,
     /// `None` in an ephemeral channel.
     head: Option<Cursor>,
     recent: Vec<Arc<Delivery>>,
@@ -213,7 +215,7 @@ impl Lane {
         let horizon = Horizon {
             looked: self.looked,
             doubted: self.parts.looks.as_ref().map_or(0, |looks| looks.doubted()),
-            clustered: self.parts.broker.is_clustered(),
+            others: self.parts.looks.is_some(),
         };
         while budget > 0
             && let Some(channel) = self.ready.pop_front()
@@ -285,12 +287,12 @@ impl Lane {
             if !listens {
                 broker.listen(Plane::Entries, &channel).await;
             }
-            let born = looks.map_or(0, |looks| looks.begun());
+            let (born, epoch) = looks.map_or((0, 0), |looks| (looks.begun(), looks.epoch()));
             if !durable {
-                return Fetched::Loaded(Ok(Loaded { born, head: None, recent: Vec::new() }));
+                return Fetched::Loaded(Ok(Loaded { born, epoch, head: None, recent: Vec::new() }));
             }
             let load = async {
-                let nothing = Loaded { born, head: Some(Cursor::default()), recent: Vec::new() };
+                let nothing = Loaded { born, epoch, head: Some(Cursor::default()), recent: Vec::new() };
                 let Some(head) = channels::head(&db, &channel).await? else { return Ok(nothing) };
                 let loaded = Loaded { head: Some(head.cursor()), ..nothing };
                 if entries == 0 {
@@ -325,12 +327,13 @@ impl Lane {
         self.parts.metrics.store_reads.of(ReadKind::Compare).increment(1);
         self.spawn(channel.clone(), async move {
             let read = async {
+                // The epoch first: whatever is appended beyond the head that is read then has it.
+                let epoch = epoch::current(&db).await?;
                 let row = channels::head(&db, &channel).await?;
                 let head = row.map_or(Cursor::default(), |row| row.cursor());
                 if head.seq < position.seq {
                     return Ok(Past { shared: false, head, epoch: epoch::raise(&db, position.epoch).await? });
                 }
-                let epoch = epoch::current(&db).await?.max(head.epoch);
                 let shared = match row {
                     Some(row) => position.seq == 0 || entries::shares(&db, &row, position).await?,
                     None => true,
@@ -379,8 +382,9 @@ impl Lane {
         let before = feed.bytes();
         feed.reading = Reading::Nothing;
         match fetched {
-            Fetched::Loaded(Ok(Loaded { born, head, recent })) => {
+            Fetched::Loaded(Ok(Loaded { born, epoch, head, recent })) => {
                 (feed.born, feed.assured) = (born, true);
+                feed.fence = Cursor { epoch, seq: head.unwrap_or_default().seq };
                 feed.log = head.map(|head| {
                     let mut log = Log::new(head, recent, feed.keep);
                     log.trim(&self.bounds, self.bounds.total_bytes as isize - (self.bytes + log.bytes()) as isize);
@@ -407,7 +411,7 @@ impl Lane {
                 feed.inbox.refuse_joins();
                 feed.inbox.push_front(Work::Verify);
             }
-            Fetched::Compared(Ok(Past { shared: true, epoch, .. })) => feed.shares(epoch),
+            Fetched::Compared(Ok(Past { shared: true, head, epoch })) => feed.shares(head, epoch),
             Fetched::Compared(Ok(Past { shared: false, head, epoch })) => {
                 let subscribers = feed.reset(&channel, head, epoch, &mut self.touched);
                 tracing::warn!(channel = channel.as_str(), seq = head.seq, epoch, subscribers, "the store has gone back in time");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 pub struct Looks {
     begun: AtomicU64,
     doubted: AtomicU64,
+    epoch: AtomicU64,
 }
 
 impl Looks {
@@ -31,5 +32,15 @@ impl Looks {
     /// Looks up to this one began before the last doubt.
     pub fn doubted(&self) -> u64 {
         self.doubted.load(SeqCst)
+    }
+
+    /// The epoch that entries get now, as far as is known.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(SeqCst)
+    }
+
+    /// Entries get this epoch now.
+    pub fn know(&self, epoch: u64) {
+        self.epoch.fetch_max(epoch, SeqCst);
     }
 }

@@ -56,8 +56,17 @@ pub(super) struct Horizon {
     pub(super) looked: u64,
     /// Looks up to this one do not count.
     pub(super) doubted: u64,
-    /// Whether an entry that is early may have elders on the way.
-    pub(super) clustered: bool,
+    /// Whether others write, too: then an entry that is early may have elders on the way.
+    pub(super) others: bool,
+}
+
+/// Where entries come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// They were published: by this instance, or by another that says so.
+    Published,
+    /// They were read.
+    Store,
 }
 
 /// The one owner of a channel's order on this instance.
@@ -80,8 +89,9 @@ pub(super) struct Feed {
     awaited: u64,
     /// While elders are waited for: the position when that began.
     pub(super) gap: Option<u64>,
-    /// Up to this epoch the store is known to share this feed's past.
-    compared: u64,
+    /// The head when the past was last compared with the store's, and the epoch that entries got then: what is published beyond it
+    /// under a lower epoch is of a past that is no more, and what lies before it is taken from the store only.
+    pub(super) fence: Cursor,
     /// The store was read since the inbox was last empty: whoever joins now misses nothing that was committed before.
     pub(super) assured: bool,
     /// The last look that began before the feed listened and knew its head.
@@ -126,7 +136,7 @@ impl Feed {
             early: BTreeMap::new(),
             awaited: 0,
             gap: None,
-            compared: 0,
+            fence: Cursor::default(),
             assured: false,
             born: 0,
             marked: (0, 0),
@@ -197,12 +207,12 @@ impl Feed {
         if more {
             self.inbox.push_front(Work::Verify);
         } else {
-            self.assured = true;
+            (self.assured, self.awaited) = (true, 0);
             self.head_read = Some(head.seq);
         }
         if !entries.is_empty() {
-            self.inbox.push_front(Work::Entries(entries));
-        } else if head.seq > position.seq && head.epoch <= position.epoch.max(self.compared) {
+            self.inbox.push_front(Work::Stored(entries));
+        } else if head.seq > position.seq && head.epoch <= position.epoch.max(self.fence.epoch) {
             // The history let go of all of them: whoever stands before pulls, and is told.
             if let Some(log) = &mut self.log {
                 *log = Log::new(head, Vec::new(), self.keep);
@@ -213,9 +223,14 @@ impl Feed {
         }
     }
 
-    /// The store shares this feed's past up to `epoch`.
-    pub(super) fn shares(&mut self, epoch: u64) {
-        self.compared = self.compared.max(epoch);
+    /// The store shares this feed's past; its head is `head`, and entries get `epoch` now.
+    pub(super) fn shares(&mut self, head: Cursor, epoch: u64) {
+        if epoch > self.fence.epoch {
+            self.fence = Cursor { epoch, seq: head.seq };
+            // Some of them may be of a past that is no more.
+            self.early.clear();
+            self.awaited = head.seq;
+        }
     }
 
     /// The store went back to `head`, and this feed goes there: every subscriber is told to subscribe again. Returns how many there were.
@@ -224,7 +239,7 @@ impl Feed {
         (self.group, self.early, self.gap) = (None, BTreeMap::new(), None);
         (self.awaited, self.marked, self.head_read) = (head.seq, (0, 0), None);
         self.recent = false;
-        self.compared = epoch;
+        self.fence = Cursor { epoch, seq: head.seq };
         self.topic.revoke(&gone_back(channel), touched)
     }
 
@@ -268,10 +283,14 @@ impl Feed {
                     return Turn::Idle;
                 }
                 Some(Work::Entries(entries)) => {
-                    let group = self.accept(entries, served);
-                    if !group.is_empty() {
-                        self.group = Some(Group { entries: group, next: 0 });
+                    let entries = self.gather(entries);
+                    self.begin(entries, Origin::Published, served);
+                }
+                Some(Work::Stored(mut entries)) => {
+                    if entries.len() > GROUP {
+                        self.inbox.push_front(Work::Stored(entries.split_off(GROUP)));
                     }
+                    self.begin(entries, Origin::Store, served);
                 }
                 Some(work @ Work::Join { .. }) if !self.is_verified(served.horizon) => {
                     self.inbox.push_front(work);
@@ -308,7 +327,7 @@ impl Feed {
         let Some(log) = &self.log else { return };
         let position = log.position();
         let (marked_look, marked_seq) = self.marked;
-        if head.epoch > position.epoch.max(self.compared) && position.seq > 0 {
+        if head.epoch > position.epoch.max(self.fence.epoch) && position.seq > 0 {
             self.reading = Reading::Past;
         } else if head.seq < marked_seq && marked_look < look {
             // The store had come further before this look began.
@@ -319,8 +338,8 @@ impl Feed {
         self.marked = (look, position.seq.max(head.seq));
     }
 
-    /// Those of `entries`, and of the works behind them, that come next. What is early waits for its elders.
-    fn accept(&mut self, mut entries: Vec<Arc<Delivery>>, served: &Served) -> Vec<Arc<Delivery>> {
+    /// About a group of entries: `entries`, and those of the works behind them.
+    fn gather(&mut self, mut entries: Vec<Arc<Delivery>>) -> Vec<Arc<Delivery>> {
         while entries.len() < GROUP
             && let Some(more) = self.inbox.pop_entries()
         {
@@ -329,6 +348,18 @@ impl Feed {
         if entries.len() > GROUP {
             self.inbox.push_front(Work::Entries(entries.split_off(GROUP)));
         }
+        entries
+    }
+
+    fn begin(&mut self, entries: Vec<Arc<Delivery>>, origin: Origin, served: &Served) {
+        let entries = self.accept(entries, origin, served);
+        if !entries.is_empty() {
+            self.group = Some(Group { entries, next: 0 });
+        }
+    }
+
+    /// Those of `entries` that come next. What is early waits for its elders.
+    fn accept(&mut self, entries: Vec<Arc<Delivery>>, origin: Origin, served: &Served) -> Vec<Arc<Delivery>> {
         if !self.durable {
             // Given back to those who wait to publish.
             drop(self.room.as_mut().and_then(|room| room.split(entries.len())));
@@ -339,7 +370,15 @@ impl Feed {
         let mut entries = entries.into_iter();
         let mut elder = None;
         while let Some(delivery) = elder.take().or_else(|| entries.next()) {
-            match log.accept(&delivery, self.compared) {
+            if origin == Origin::Published
+                && let Some(cursor) = delivery.entry.cursor()
+                && cursor.seq > log.position().seq
+                && (cursor.seq <= self.fence.seq || cursor.epoch < self.fence.epoch)
+            {
+                self.awaited = self.awaited.max(self.fence.seq);
+                continue;
+            }
+            match log.accept(&delivery, self.fence.epoch) {
                 Fit::Next => {
                     next.push(delivery);
                     // A group may grow beyond its size by those who waited for this one.
@@ -356,7 +395,8 @@ impl Feed {
                     self.early.insert(delivery.seq(), delivery);
                 }
                 Fit::NewEpoch => {
-                    self.inbox.push_front(Work::Entries([delivery].into_iter().chain(entries).collect()));
+                    let rest = [delivery].into_iter().chain(entries).collect();
+                    self.inbox.push_front(if origin == Origin::Store { Work::Stored(rest) } else { Work::Entries(rest) });
                     self.reading = Reading::Past;
                     break;
                 }
@@ -368,7 +408,7 @@ impl Feed {
         // Those that the store brought meanwhile.
         let position = log.position().seq;
         self.early = self.early.split_off(&(position + 1));
-        if self.reading == Reading::Nothing && !self.early.is_empty() && (!served.horizon.clustered || self.early.len() > EARLY) {
+        if self.reading == Reading::Nothing && !self.early.is_empty() && (!served.horizon.others || self.early.len() > EARLY) {
             self.reading = Reading::Hole;
         }
         if self.early.len() > EARLY {
@@ -415,6 +455,11 @@ impl Feed {
     fn pull(&self, subscription: &Arc<Subscription>, touched: &mut Vec<Arc<Outbox>>, metrics: &Metrics) -> Pulled {
         let Some(log) = &self.log else { return Pulled::Done };
         let from = subscription.cursor();
+        if from.seq > log.position().seq {
+            // It has read the store before the feed did: what it has is not delivered again.
+            subscription.outbox.advance(subscription, from, Vec::new(), Live::Yes);
+            return Pulled::Done;
+        }
         let Some(after) = log.after(from.seq) else { return Pulled::Store { upto: log.position() } };
         let deliveries: Vec<_> = match subscription.slow {
             Slow::Close => after.cloned().collect(),

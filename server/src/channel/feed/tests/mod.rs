@@ -16,6 +16,8 @@ use proptest::{
     test_runner::{Config as Cases, TestRunner},
 };
 
+mod past;
+
 use super::*;
 use crate::{
     auth::{Action, Grant, Grants, Identity},
@@ -47,6 +49,11 @@ struct House {
 
 impl House {
     async fn open(more: &[&str]) -> Self {
+        Self::open_with(more, None).await
+    }
+
+    /// With `looks`, others may write, too.
+    async fn open_with(more: &[&str], looks: Option<Arc<Looks>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut arguments = vec![
             format!("store.url=sqlite:{}", dir.path().join("t.db").display()),
@@ -68,6 +75,7 @@ impl House {
             metrics: metrics.clone(),
             world: World::system(),
             lanes: 2,
+            looks,
         };
         let world = parts.world.clone();
         let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: Action::ALL.into() }]).unwrap();
@@ -174,9 +182,10 @@ impl Client {
 
     /// Takes what waits, and checks it.
     async fn read(&mut self, house: &House) {
-        let mut over = false;
+        let (mut over, mut revoked) = (false, false);
         for frame in frames(&self.outbox.take()) {
             assert!(!over, "nothing follows a goodbye");
+            assert!(!revoked, "nothing follows the end of the only subscription");
             let cursor = self.cursor.as_mut().unwrap();
             match frame {
                 ServerFrame::Entry(entry) => {
@@ -194,10 +203,18 @@ impl Client {
                     *cursor = Cursor { epoch: range.epoch, seq: range.to };
                 }
                 ServerFrame::Disconnect(_) => over = true,
+                ServerFrame::Unsubscribed { error, .. } => {
+                    assert_eq!(error.known(), Some(hubbub_protocol::ErrorCode::Resubscribe));
+                    revoked = true;
+                }
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(over, self.outbox.is_closing());
+        if revoked {
+            assert_eq!(self.standing(), Some(Standing::Ended));
+            self.leave(house).await;
+        }
         if over {
             self.leave(house).await;
             self.outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), self.limit);
@@ -335,7 +352,9 @@ async fn finish(house: &House, channel: &ChannelName, client: &mut Client) {
         match client.standing() {
             Some(Standing::Live) => return,
             Some(Standing::Behind) => client.pull(house).await,
-            other => assert_eq!(other, None),
+            // It hears of it with the next read.
+            Some(Standing::Ended) | None => {}
+            Some(Standing::Joining) => panic!("it was activated"),
         }
     }
     panic!("it never comes up with its channel");
