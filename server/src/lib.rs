@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod instance;
 pub mod rest;
 pub mod session;
 pub mod store;

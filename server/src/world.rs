@@ -84,19 +84,43 @@ impl fmt::Debug for Chance {
     }
 }
 
-/// Both handles.
+/// Misfortune that tests order: where this process dies by its own hand. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Misfortune {
+    commits: Option<Arc<AtomicU64>>,
+}
+
+impl Misfortune {
+    /// The process dies after so many commits of publishes, before anybody is told of the last: as a crash at the worst moment.
+    pub fn after_commits(commits: u64) -> Self {
+        Self { commits: Some(Arc::new(AtomicU64::new(commits))) }
+    }
+
+    /// A batch of publishes was committed.
+    pub fn committed(&self) {
+        if let Some(commits) = &self.commits
+            && commits.fetch_sub(1, Ordering::Relaxed) <= 1
+        {
+            std::process::abort();
+        }
+    }
+}
+
+/// The handles.
 #[derive(Debug, Clone)]
 pub struct World {
     /// Time.
     pub clock: Clock,
     /// Chance.
     pub chance: Chance,
+    /// None, but in tests.
+    pub misfortune: Misfortune,
 }
 
 impl World {
     /// The machine's clock and its entropy.
     pub fn system() -> Self {
-        Self { clock: Clock::System, chance: Chance::system() }
+        Self { clock: Clock::System, chance: Chance::system(), misfortune: Misfortune::default() }
     }
 
     /// A new id: a message's, a session's, a request's.

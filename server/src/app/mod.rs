@@ -1,9 +1,9 @@
 //! The composition root: the one owner of handles and tasks, built once and shut down once.
 
+mod house;
 mod secret;
 
 use std::{
-    future::Future,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{KeyError, Rules, Verifier},
-    broker::{Broker, BrokerError},
-    channel::{self, Channels},
+    broker::{self, Arrivals, Broker, BrokerError},
+    channel::{self, Channels, feed::Looks},
     config::{BrokerKind, Config},
     hub::Hub,
+    instance::Membership,
     rest::{self, Api, Health},
     session::Backend,
     store::{Db, Lease, LeaseError, Mark, MigrateError, StoreError},
@@ -33,12 +34,6 @@ use crate::{
 
 pub use secret::{SecretError, signing_secret};
 
-/// Between two renewals of the lease.
-const RENEW: Duration = Duration::from_secs(3);
-/// Between two notes of how far the store has come.
-const NOTE: Duration = Duration::from_secs(1);
-/// Between two foldings of the metrics.
-const UPKEEP: Duration = Duration::from_secs(5);
 /// Between two looks at a lease that another instance holds.
 const LOOK: Duration = Duration::from_millis(200);
 /// Connections that the kernel holds until they are accepted.
@@ -90,6 +85,10 @@ pub struct App {
     db: Db,
     lease: Arc<Lease>,
     mark: Arc<Mark>,
+    membership: Arc<Membership>,
+    broker: Broker,
+    channels: Arc<Channels>,
+    hub: Arc<Hub>,
     health: Arc<Health>,
     connections: Arc<Connections>,
     metrics: Arc<Metrics>,
@@ -111,10 +110,8 @@ impl App {
         let verifier = Arc::new(verifier(&config, &world)?);
         let db = Db::open(&config.store).await?;
         let (lease, mark) = own(&db, &config, &world, take_over).await?;
-        let broker = match config.broker.kind {
-            BrokerKind::Local => Broker::Local,
-            BrokerKind::Nats => return Err(BrokerError::Unreachable("this build has no NATS".to_owned()).into()),
-        };
+        let membership = Membership::new(db.clone(), world.clone());
+        let (broker, arrivals) = connect(&config, &membership, &tasks, &metrics).await?;
         let hub = Arc::new(Hub::new(world.chance.seed()));
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
         let parts = channel::Parts {
@@ -125,11 +122,18 @@ impl App {
             metrics: metrics.clone(),
             world: world.clone(),
             lanes,
+            looks: (broker.is_clustered() || db.has_guests()).then(Arc::<Looks>::default),
         };
         let channels = Channels::start(parts, &tasks);
-        let backend = Arc::new(Backend { config: config.clone(), channels, verifier, metrics: metrics.clone(), world: world.clone() });
+        let backend = Arc::new(Backend {
+            config: config.clone(),
+            channels: channels.clone(),
+            verifier,
+            metrics: metrics.clone(),
+            world: world.clone(),
+        });
         let connections = Connections::new(config.clone(), metrics.clone(), world.clone());
-        let health = Arc::new(Health::new(db.clone(), broker));
+        let health = Arc::new(Health::new(db.clone(), broker.clone()));
         let draining = CancellationToken::new();
         let endpoint = Endpoint {
             backend: backend.clone(),
@@ -140,11 +144,40 @@ impl App {
         };
         let listener = listen(config.http.listen).map_err(|error| StartError::Listen(config.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.http.listen, error))?;
-        let handle = serve(listener, &config, rest::router(Api { backend, endpoint, health: health.clone() }), &tasks)
-            .map_err(|error| StartError::Listen(address, error))?;
-        let app = Self { address, config, db, lease, mark, health, connections, metrics, draining, handle, tasks, world };
-        app.keep_house(hub);
-        tracing::info!(%address, store = app.db.kind(), epoch = app.mark.epoch, "hubbub is ready");
+        let handle = serve(
+            listener,
+            &config,
+            rest::router(Api { backend, endpoint, health: health.clone(), membership: membership.clone() }),
+            &tasks,
+        )
+        .map_err(|error| StartError::Listen(address, error))?;
+        let app = Self {
+            address,
+            config,
+            db,
+            lease,
+            mark,
+            membership,
+            broker,
+            channels,
+            hub,
+            health,
+            connections,
+            metrics,
+            draining,
+            handle,
+            tasks,
+            world,
+        };
+        app.keep_house(arrivals).await?;
+        tracing::info!(
+            %address,
+            instance = %app.membership.id(),
+            store = app.db.kind(),
+            broker = app.broker.name(),
+            epoch = app.mark.epoch,
+            "hubbub is ready"
+        );
         Ok(app)
     }
 
@@ -156,41 +189,6 @@ impl App {
     /// What it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// What recurs.
-    fn keep_house(&self, hub: Arc<Hub>) {
-        self.tasks.spawn_until_stop(self.connections.clone().sweep());
-        let (lease, db, clock) = (self.lease.clone(), self.db.clone(), self.world.clock.clone());
-        self.every(RENEW, "the lease could not be renewed", move || {
-            let (lease, db, clock) = (lease.clone(), db.clone(), clock.clone());
-            async move { lease.renew(&db, &clock).await }
-        });
-        let (mark, db) = (self.mark.clone(), self.db.clone());
-        self.every(NOTE, "the mark beside the database could not be written", move || {
-            let (mark, db) = (mark.clone(), db.clone());
-            async move { mark.note(&db).await }
-        });
-        let metrics = self.metrics.clone();
-        self.every(UPKEEP, "metrics", move || {
-            metrics.upkeep();
-            metrics.feeds.set(hub.channels() as f64);
-            async { Ok(()) }
-        });
-    }
-
-    fn every<F>(&self, pause: Duration, trouble: &'static str, act: impl Fn() -> F + Send + 'static)
-    where
-        F: Future<Output = Result<(), StoreError>> + Send,
-    {
-        self.tasks.spawn_until_stop(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                if let Err(error) = act().await {
-                    tracing::warn!(%error, "{trouble}");
-                }
-            }
-        });
     }
 
     /// Drains: not ready and no new connections, goodbye to everybody, what is accepted is stored and answered. The listener answers
@@ -220,12 +218,29 @@ impl App {
         if tokio::time::timeout(rest, self.tasks.stop()).await.is_err() {
             tracing::error!("some tasks did not end in time");
         }
+        let left = self.membership.leave().await;
         let noted = self.mark.note(&self.db).await;
-        if let Err(error) = noted.and(self.lease.release(&self.db, &self.world.clock).await) {
+        if let Err(error) = left.and(noted).and(self.lease.release(&self.db, &self.world.clock).await) {
             tracing::warn!(%error, "the store could not be left in order");
         }
         self.db.close().await;
         tracing::info!("hubbub has stopped");
+    }
+}
+
+/// What reaches the other instances, and what comes from them.
+async fn connect(
+    config: &Config,
+    membership: &Membership,
+    tasks: &Tasks,
+    metrics: &Arc<Metrics>,
+) -> Result<(Broker, Option<Arrivals>), BrokerError> {
+    match config.broker.kind {
+        BrokerKind::Local => Ok((Broker::Local, None)),
+        BrokerKind::Nats => {
+            let (broker, arrivals) = broker::connect(&config.broker, membership.id(), tasks, metrics).await?;
+            Ok((broker, Some(arrivals)))
+        }
     }
 }
 

@@ -25,11 +25,13 @@ pub enum Action {
     History,
     /// See who is there.
     Presence,
+    /// See the instances. Granted on `*` only.
+    Operate,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 4] = [Action::Subscribe, Action::Publish, Action::History, Action::Presence];
+    pub const ALL: [Action; 5] = [Action::Subscribe, Action::Publish, Action::History, Action::Presence, Action::Operate];
 
     /// Its name in a token.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Action {
             Action::Publish => "publish",
             Action::History => "history",
             Action::Presence => "presence",
+            Action::Operate => "operate",
         }
     }
 
@@ -107,6 +110,11 @@ impl Grants {
         self.0.iter().any(|rule| rule.actions & bit(action) != 0 && covers(rule))
     }
 
+    /// Whether `action` is granted on `*`: what concerns no channel in particular.
+    pub fn allows_everywhere(&self, action: Action) -> bool {
+        self.0.iter().any(|rule| rule.actions & bit(action) != 0 && rule.patterns.iter().any(|pattern| &**pattern == "*"))
+    }
+
     fn bounded(rules: Arc<[Rule]>) -> Result<Self, GrantsError> {
         if rules.len() > MAX_GRANTS || rules.iter().any(|rule| rule.patterns.len() > MAX_PATTERNS) {
             return Err(GrantsError);
@@ -161,6 +169,14 @@ mod tests {
         assert!(!grants.allows(Action::Presence, &channel("room:1")));
         assert!(!grants.allows(Action::Subscribe, &channel("rooms:2")));
         assert!(Action::ALL.into_iter().all(|action| !Grants::default().allows(action, &channel("lobby"))));
+    }
+
+    #[test]
+    fn what_concerns_no_channel_is_granted_on_everything_or_not_at_all() {
+        let on = |patterns: &[&str]| Grants::new(&[grant(patterns, &[Action::Operate])]).unwrap().allows_everywhere(Action::Operate);
+        assert!(on(&["room:*", "*"]));
+        assert!(!on(&["room:*", "**x"]));
+        assert!(!Grants::new(&[grant(&["*"], &[Action::Publish])]).unwrap().allows_everywhere(Action::Operate));
     }
 
     #[test]

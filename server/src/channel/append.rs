@@ -78,6 +78,7 @@ impl Writer {
         Box::pin(async move {
             match self.try_append(batch).await {
                 Ok(appended) => {
+                    self.world.misfortune.committed();
                     self.hand_on(&appended).await;
                     batch.iter().zip(appended).map(|(new, appended)| self.answer(new, appended)).collect()
                 }

@@ -1,7 +1,9 @@
-//! The command line: `hubbub serve|token|publish|tail|migrate|config check`.
+//! The command line: a file a command.
 
 mod client;
 mod config;
+mod epoch;
+mod instances;
 mod migrate;
 mod serve;
 mod token;
@@ -48,6 +50,11 @@ enum Command {
     Tail(client::Tail),
     /// Bring the database's schema up to date, or back
     Migrate(migrate::Migrate),
+    /// List the instances of the database, with what each last said of itself
+    Instances(instances::Instances),
+    /// Look at the epoch, or raise it after a restore
+    #[command(subcommand)]
+    Epoch(epoch::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -66,6 +73,8 @@ impl Cli {
             Command::Publish(publish) => runtime()?.block_on(publish.run()),
             Command::Tail(tail) => runtime()?.block_on(tail.run()),
             Command::Migrate(migrate) => runtime()?.block_on(migrate.run(&settings.load()?)),
+            Command::Instances(instances) => runtime()?.block_on(instances.run(&settings.load()?)),
+            Command::Epoch(command) => runtime()?.block_on(command.run(&settings.load()?)),
             Command::Config(command) => command.run(&settings),
         }
     }

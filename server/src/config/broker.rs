@@ -40,7 +40,8 @@ impl NatsUrl {
         &self.0
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The addresses in `text`, if each has a scheme and something behind it.
+    pub fn parse(text: &str) -> Option<Self> {
         let is_address = |address: &str| {
             let rest = address.strip_prefix("nats://").or_else(|| address.strip_prefix("tls://"));
             rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))

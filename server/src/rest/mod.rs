@@ -3,6 +3,7 @@
 mod channels;
 mod entries;
 mod health;
+mod instances;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, tim
 
 use crate::{
     http::{around, panicked},
+    instance::Membership,
     session::Backend,
     transport::websocket::Endpoint,
 };
@@ -29,6 +31,8 @@ pub struct Api {
     pub endpoint: Endpoint,
     /// What this instance depends on.
     pub health: Arc<Health>,
+    /// The other instances.
+    pub membership: Arc<Membership>,
 }
 
 impl FromRef<Api> for Arc<Backend> {
@@ -49,11 +53,17 @@ impl FromRef<Api> for Arc<Health> {
     }
 }
 
+impl FromRef<Api> for Arc<Membership> {
+    fn from_ref(api: &Api) -> Self {
+        api.membership.clone()
+    }
+}
+
 /// Every route. From the outside in: panics are caught, each request gets its id and is counted, bodies are bounded; a timeout stands
 /// around everything but the sockets.
 pub fn router(api: Api) -> Router {
     let http = &api.backend.config.http;
-    let mut timed = Router::new().merge(channels::router()).merge(entries::router()).merge(health::router());
+    let mut timed = Router::new().merge(channels::router()).merge(entries::router()).merge(health::router()).merge(instances::router());
     if http.metrics {
         timed = timed.merge(health::metrics_router());
     }

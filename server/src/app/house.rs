@@ -1,0 +1,118 @@
+//! What recurs while an instance runs, and what comes to it from others.
+
+use std::{future::Future, time::Duration};
+
+use super::App;
+use crate::{
+    broker::{Arrival, Arrivals},
+    instance::About,
+    store::StoreError,
+};
+
+/// Between two renewals of the leases.
+const RENEW: Duration = Duration::from_secs(3);
+/// Between two notes of how far the store has come.
+const NOTE: Duration = Duration::from_secs(1);
+/// Between two foldings of the metrics.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Starts what recurs. The instance has its row among the others' when this returns.
+    pub(super) async fn keep_house(&self, arrivals: Option<Arrivals>) -> Result<(), StoreError> {
+        self.tasks.spawn_until_stop(self.connections.clone().sweep());
+        let (lease, db, clock) = (self.lease.clone(), self.db.clone(), self.world.clock.clone());
+        self.every(RENEW, "the lease could not be renewed", move || {
+            let (lease, db, clock) = (lease.clone(), db.clone(), clock.clone());
+            async move { lease.renew(&db, &clock).await }
+        });
+        let (mark, db) = (self.mark.clone(), self.db.clone());
+        self.every(NOTE, "the mark beside the database could not be written", move || {
+            let (mark, db) = (mark.clone(), db.clone());
+            async move { mark.note(&db).await }
+        });
+        let (metrics, hub) = (self.metrics.clone(), self.hub.clone());
+        self.every(UPKEEP, "metrics", move || {
+            metrics.upkeep();
+            metrics.feeds.set(hub.channels() as f64);
+            async { Ok(()) }
+        });
+        self.join_others().await?;
+        if let Some(arrivals) = arrivals {
+            self.take_in(arrivals);
+        }
+        Ok(())
+    }
+
+    /// Takes a row among the instances, and keeps it.
+    async fn join_others(&self) -> Result<(), StoreError> {
+        let about = self.about();
+        self.membership.renew(&about()).await?;
+        let membership = self.membership.clone();
+        self.every(RENEW, "this instance's row could not be renewed", move || {
+            let (membership, about) = (membership.clone(), about());
+            async move {
+                let before = membership.generation();
+                let generation = membership.renew(&about).await?;
+                if generation != before {
+                    tracing::warn!(generation, "this instance's lease had run out; it has a new generation");
+                }
+                Ok(())
+            }
+        });
+        Ok(())
+    }
+
+    /// Describes this instance as it is now.
+    fn about(&self) -> impl Fn() -> About + Send + 'static {
+        let fixed = About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: super::hostname(),
+            process: std::process::id(),
+            address: self.address.to_string(),
+            broker: self.broker.name().to_owned(),
+            ..About::default()
+        };
+        let (connections, hub, watch) = (self.connections.clone(), self.hub.clone(), self.channels.watch().cloned());
+        let (broker, draining) = (self.broker.clone(), self.draining.clone());
+        move || About {
+            connections: connections.len() as u64,
+            channels: hub.channels() as u64,
+            lag_ms: watch.as_ref().map_or(0, |watch| watch.lag()),
+            broker_alive: broker.is_alive(),
+            draining: draining.is_cancelled(),
+            ..fixed.clone()
+        }
+    }
+
+    /// What comes from other instances goes to the feeds.
+    fn take_in(&self, mut arrivals: Arrivals) {
+        let channels = self.channels.clone();
+        self.tasks.spawn_until_stop(async move {
+            while let Some(arrival) = arrivals.recv().await {
+                match arrival {
+                    Arrival::Entries(entries) => channels.arrived(entries).await,
+                    Arrival::Message(_) => {}
+                    Arrival::Doubt => {
+                        if let Some(watch) = channels.watch() {
+                            watch.doubt();
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn every<F>(&self, pause: Duration, trouble: &'static str, act: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), StoreError>> + Send,
+    {
+        self.tasks.spawn_until_stop(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                if let Err(error) = act().await {
+                    tracing::warn!(%error, "{trouble}");
+                }
+            }
+        });
+    }
+}
