@@ -25,7 +25,7 @@ use crate::{
     instance::Membership,
     rest::{self, Api, Health},
     session::Backend,
-    store::{Db, Lease, LeaseError, Mark, MigrateError, StoreError},
+    store::{Db, Lease, LeaseError, LeaseKind, Mark, MigrateError, StoreError},
     tasks::Tasks,
     telemetry::Metrics,
     transport::{Connections, websocket::Endpoint},
@@ -247,9 +247,13 @@ async fn connect(
 /// Takes the lease, brings the schema up to date, and compares the store with what stands beside it.
 async fn own(db: &Db, config: &Config, world: &World, take_over: TakeOver) -> Result<(Arc<Lease>, Arc<Mark>), StartError> {
     let holder = format!("process {} on {}, listening on {}", std::process::id(), hostname(), config.http.listen);
+    let kind = match config.broker.kind {
+        BrokerKind::Local => LeaseKind::Exclusive,
+        BrokerKind::Nats => LeaseKind::Shared,
+    };
     let mut waits = false;
     let lease = loop {
-        match Lease::take(db, holder.clone()).await {
+        match Lease::take(db, holder.clone(), kind).await {
             Ok(lease) => break lease,
             Err(LeaseError::Held(other)) if take_over == TakeOver::Wait => {
                 if !std::mem::replace(&mut waits, true) {

@@ -187,7 +187,7 @@ impl Writer {
                 self.verify(batch).await;
                 Refused::Unknown
             }
-            StoreError::Database(_) | StoreError::Corrupt(_) => Refused::Unavailable,
+            StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::LeaseLost(_) => Refused::Unavailable,
         };
         vec![Err(refused); batch.len()]
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::{
     config::Config,
-    store::{Db, Lease},
+    store::{Db, Lease, LeaseKind},
 };
 
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ impl Migrate {
     pub(super) async fn run(self, config: &Config) -> anyhow::Result<()> {
         let db = Db::open(&config.store).await?;
         // Not under a running instance.
-        let _lease = Lease::take(&db, "hubbub migrate".to_owned()).await?;
+        let _lease = Lease::take(&db, "hubbub migrate".to_owned(), LeaseKind::Exclusive).await?;
         match self.down_to {
             Some(version) => db.migrate_down(version).await?,
             None => db.migrate().await?,

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use hubbub_protocol::{ChannelName, Cursor};
+use sqlx::SqliteConnection;
 
-use super::{Db, StoreError, Tx, events, on, read};
+use super::{Db, StoreError, events, read};
 
 /// The newest entry's place in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
@@ -21,6 +22,10 @@ pub struct Head {
 }
 
 impl Head {
+    pub(super) fn new(channel_id: i64, epoch: i64, seq: i64, ordinal: i64) -> Self {
+        Self { channel_id, epoch, seq, ordinal }
+    }
+
     /// As a cursor.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch as u64, seq: self.seq as u64 }
@@ -87,13 +92,13 @@ pub async fn info(db: &Db, channel: &ChannelName) -> Result<Option<Info>, StoreE
 pub(crate) async fn page(db: &Db, after: i64, limit: u32) -> Result<Vec<(i64, String, i64)>, StoreError> {
     Ok(read!(db, pool => sqlx::query_as("SELECT id, name, head_seq FROM channels WHERE id > $1 ORDER BY id LIMIT $2")
         .bind(after)
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(pool)
         .await)?)
 }
 
-/// The heads of `names`, which are distinct. Missing channels are made.
-pub(super) async fn heads(tx: &mut Tx, names: &[&ChannelName], now: u64) -> Result<HashMap<ChannelName, Head>, StoreError> {
+/// SQLite: the heads of `names`, which are distinct. Missing channels are made.
+pub(super) async fn heads(conn: &mut SqliteConnection, names: &[&ChannelName], now: u64) -> Result<HashMap<ChannelName, Head>, StoreError> {
     #[derive(sqlx::FromRow)]
     struct Row {
         name: String,
@@ -101,41 +106,45 @@ pub(super) async fn heads(tx: &mut Tx, names: &[&ChannelName], now: u64) -> Resu
         head: Head,
     }
     let list = serde_json::to_string(names).map_err(|_| StoreError::Corrupt("a channel name is not text"))?;
-    let rows: Vec<Row> = on!(tx, conn => sqlx::query_as(
-        "SELECT id, name, head_epoch, head_seq, head_ordinal FROM channels WHERE name IN (SELECT value FROM json_each($1))",
-    )
-    .bind(list)
-    .fetch_all(conn)
-    .await)?;
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT id, name, head_epoch, head_seq, head_ordinal FROM channels WHERE name IN (SELECT value FROM json_each($1))")
+            .bind(list)
+            .fetch_all(&mut *conn)
+            .await?;
     let found: HashMap<String, Head> = rows.into_iter().map(|row| (row.name, row.head)).collect();
     let mut heads = HashMap::with_capacity(names.len());
     for &name in names {
         let head = match found.get(name.as_str()) {
             Some(head) => *head,
-            None => create(tx, name, now).await?,
+            None => create(conn, name, now).await?,
         };
         heads.insert(name.clone(), head);
     }
     Ok(heads)
 }
 
-async fn create(tx: &mut Tx, name: &ChannelName, now: u64) -> Result<Head, StoreError> {
-    let channel_id: i64 = on!(tx, conn => sqlx::query_scalar(
+async fn create(conn: &mut SqliteConnection, name: &ChannelName, now: u64) -> Result<Head, StoreError> {
+    let channel_id: i64 = sqlx::query_scalar(
         "INSERT INTO channels (name, head_epoch, head_seq, head_ordinal, created_at, updated_at) VALUES ($1, 0, 0, 0, $2, $2) RETURNING id",
     )
     .bind(name.as_str())
     .bind(now as i64)
-    .fetch_one(conn)
-    .await)?;
-    events::append(tx, &events::Event::ChannelCreated(name.clone()), now).await?;
+    .fetch_one(&mut *conn)
+    .await?;
+    events::append(conn, &events::Event::ChannelCreated(name.clone()), now).await?;
     Ok(Head { channel_id, epoch: 0, seq: 0, ordinal: 0 })
 }
 
-/// Writes heads that moved. `change` is the mark by which a look finds them.
-pub(super) async fn advance(tx: &mut Tx, heads: impl Iterator<Item = &Head>, change: i64, now: u64) -> Result<(), StoreError> {
+/// SQLite: writes heads that moved. `change` is the mark by which a look finds them.
+pub(super) async fn advance(
+    conn: &mut SqliteConnection,
+    heads: impl Iterator<Item = &Head>,
+    change: i64,
+    now: u64,
+) -> Result<(), StoreError> {
     let rows: Vec<[i64; 4]> = heads.map(|head| [head.channel_id, head.epoch, head.seq, head.ordinal]).collect();
     let list = serde_json::to_string(&rows).map_err(|_| StoreError::Corrupt("a head is not a number"))?;
-    on!(tx, conn => sqlx::query(
+    sqlx::query(
         "UPDATE channels SET head_epoch = j.value->>1, head_seq = j.value->>2, head_ordinal = j.value->>3, updated_at = $2,
          changed = $3 FROM json_each($1) AS j WHERE channels.id = j.value->>0",
     )
@@ -143,6 +152,6 @@ pub(super) async fn advance(tx: &mut Tx, heads: impl Iterator<Item = &Head>, cha
     .bind(now as i64)
     .bind(change)
     .execute(conn)
-    .await)?;
+    .await?;
     Ok(())
 }

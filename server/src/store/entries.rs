@@ -8,14 +8,15 @@ use std::{
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use hubbub_protocol::{ChannelName, Cursor, Entry, Key, Kind, MessageId, Place};
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    Db, StoreError, Tx,
+    Db, StoreError,
     channels::{self, Head},
     column, epoch, on,
     publishes::{self, Answer},
     read,
+    sqlite::Sqlite,
 };
 
 /// A message on its way into a log.
@@ -58,7 +59,14 @@ pub enum Appended {
 /// # Errors
 /// [`StoreError::CommitUnknown`] if it is not known which; any other error if none is.
 pub async fn append(db: &Db, batch: &[NewEntry], now: u64) -> Result<Vec<Appended>, StoreError> {
-    let mut tx = db.begin().await?;
+    match db {
+        Db::Sqlite(sqlite) => append_sqlite(sqlite, batch, now).await,
+        Db::Postgres(postgres) => postgres.append(batch, now).await,
+    }
+}
+
+async fn append_sqlite(sqlite: &Sqlite, batch: &[NewEntry], now: u64) -> Result<Vec<Appended>, StoreError> {
+    let mut tx = sqlite.begin().await?;
     let (epoch, change) = epoch::count(&mut tx, batch.len()).await?;
     let mut names: Vec<&ChannelName> = batch.iter().map(|new| &new.channel).collect();
     names.sort_unstable();
@@ -73,7 +81,7 @@ pub async fn append(db: &Db, batch: &[NewEntry], now: u64) -> Result<Vec<Appende
         publishes::insert(&mut tx, &fresh, now).await?;
         channels::advance(&mut tx, heads.values(), change, now).await?;
     }
-    tx.commit().await?;
+    tx.commit().await.map_err(StoreError::CommitUnknown)?;
     Ok(answers)
 }
 
@@ -116,7 +124,7 @@ fn repeat(first: Answer, digest: i64) -> Appended {
     if first.digest == digest { Appended::Duplicate { seq: first.seq, epoch: first.epoch, time: first.time } } else { Appended::IdReused }
 }
 
-fn entry(new: &NewEntry, place: Place, time: u64) -> Entry {
+pub(super) fn entry(new: &NewEntry, place: Place, time: u64) -> Entry {
     Entry {
         channel: new.channel.clone(),
         place: Some(place),
@@ -137,25 +145,23 @@ static INSERT: LazyLock<[String; 5]> = LazyLock::new(|| {
     )
 });
 
-async fn insert(tx: &mut Tx, rows: &[(&NewEntry, i64, Place)], now: u64) -> Result<(), StoreError> {
+async fn insert(conn: &mut SqliteConnection, rows: &[(&NewEntry, i64, Place)], now: u64) -> Result<(), StoreError> {
     for (size, piece) in publishes::pieces(rows) {
-        on!(tx, conn => {
-            let mut query = sqlx::query(INSERT[size].as_str());
-            for (new, channel_id, place) in piece {
-                query = query
-                    .bind(*channel_id)
-                    .bind(place.seq as i64)
-                    .bind(place.epoch as i64)
-                    .bind(place.ordinal as i64)
-                    .bind(Kind::Message.as_str())
-                    .bind(&new.message_id.as_bytes()[..])
-                    .bind(&*new.publisher)
-                    .bind(new.key.as_ref().map(Key::as_str))
-                    .bind(now as i64)
-                    .bind(&new.payload[..]);
-            }
-            query.execute(conn).await
-        })?;
+        let mut query = sqlx::query(INSERT[size].as_str());
+        for (new, channel_id, place) in piece {
+            query = query
+                .bind(*channel_id)
+                .bind(place.seq as i64)
+                .bind(place.epoch as i64)
+                .bind(place.ordinal as i64)
+                .bind(Kind::Message.as_str())
+                .bind(&new.message_id.as_bytes()[..])
+                .bind(&*new.publisher)
+                .bind(new.key.as_ref().map(Key::as_str))
+                .bind(now as i64)
+                .bind(&new.payload[..]);
+        }
+        query.execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -210,7 +216,7 @@ async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: 
     let mut entries = Vec::new();
     let mut bytes = 0;
     read!(db, pool => {
-        let mut rows = sqlx::query_as::<_, Row>(sql).bind(channel_id).bind(column(page.after)).bind(column(page.upto)).bind(page.entries).fetch(pool);
+        let mut rows = sqlx::query_as::<_, Row>(sql).bind(channel_id).bind(column(page.after)).bind(column(page.upto)).bind(i64::from(page.entries)).fetch(pool);
         while let Some(row) = rows.try_next().await? {
             bytes += row.payload.len();
             if bytes > page.bytes && !entries.is_empty() {
@@ -300,16 +306,18 @@ pub async fn shares(db: &Db, head: &Head, cursor: Cursor) -> Result<bool, StoreE
 /// [`StoreError::Database`].
 pub async fn trim(db: &Db, channel_id: i64, first: u64, limit: u32) -> Result<u64, StoreError> {
     let mut tx = db.begin().await?;
-    let done = on!(&mut tx, conn => sqlx::query(
-        "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE channel_id = $1 AND seq < $2 ORDER BY seq LIMIT $3)",
+    let deleted = on!(&mut tx, conn => sqlx::query(
+        "DELETE FROM entries WHERE channel_id = $1 AND seq IN
+         (SELECT seq FROM entries WHERE channel_id = $1 AND seq < $2 ORDER BY seq LIMIT $3)",
     )
     .bind(channel_id)
     .bind(column(first))
-    .bind(limit)
+    .bind(i64::from(limit))
     .execute(conn)
-    .await)?;
+    .await
+    .map(|done| done.rows_affected()))?;
     tx.commit().await?;
-    Ok(done.rows_affected())
+    Ok(deleted)
 }
 
 impl Appended {

@@ -3,12 +3,24 @@
 //! SQLite: every start writes a new random mark into the file and into `<database>.mark` beside it, and once a second what
 //! the file has come to. A file that was restored from a copy has another mark than its neighbour, or has come less far. What
 //! stands beside it remembers the epoch too: a copy that is restored twice must not get the same one twice.
+//!
+//! PostgreSQL: the server knows which cluster and timeline it is (`hubbub_past`), and every append and look compares that with the
+//! mark, and how far the log has come with what this process has seen of it (`postgres/past.rs`).
 
-use std::{io, path::Path};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::Path,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 
-use super::{Db, StoreError, Tx, on, read};
+use super::{Db, StoreError, on, read, sqlite::Sqlite};
+
+/// Between two tries to be the one process that writes beside the file.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// What stands beside the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +34,9 @@ struct Beside {
     epoch: i64,
 }
 
-/// Keeps the mark beside the database up to date.
+/// Keeps what stands beside the database up to date.
 #[derive(Debug)]
 pub struct Mark {
-    mark: String,
     /// The epoch that was found, or raised, at the start.
     pub epoch: u64,
     /// Whether the database had gone back in time.
@@ -33,17 +44,22 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Compares the database with what stands beside it, raises the epoch if they differ, and marks both with `mark`, which was
-    /// never used before.
+    /// Compares the database's past with what was seen of it, and raises the epoch if it is another. SQLite compares the file with what
+    /// stands beside it, and marks both with `mark`, which was never used before; PostgreSQL knows its past itself.
     ///
     /// # Errors
     /// [`StoreError::Database`], also for the file beside it.
     pub async fn open(db: &Db, mark: String) -> Result<Self, StoreError> {
-        let path = match db {
-            Db::Sqlite(sqlite) => sqlite.beside(".mark"),
+        let sqlite = match db {
+            Db::Sqlite(sqlite) => sqlite,
+            Db::Postgres(postgres) => {
+                let past = postgres.compare().await?;
+                return Ok(Self { epoch: past.epoch as u64, raised: past.raised });
+            }
         };
-        let (epoch, old, appended): (i64, String, i64) =
-            read!(db, pool => sqlx::query_as("SELECT epoch, mark, appended FROM cluster WHERE id = 1").fetch_one(pool).await)?;
+        let _alone = alone(sqlite).await?;
+        let path = sqlite.beside(".mark");
+        let (epoch, old, appended) = state(sqlite).await?;
         let beside = load(&path)?;
         let same_past = match &beside {
             Some(beside) => beside.marks.contains(&old) && beside.appended <= appended,
@@ -55,24 +71,45 @@ impl Mark {
         // A file of another past is not let through by what is noted here, should the raise not come to be committed.
         let marks = if same_past { vec![old, mark.clone()] } else { vec![mark.clone()] };
         save(&path, &Beside { marks, appended, epoch: highest })?;
-        let mut tx = db.begin().await?;
-        on!(&mut tx, conn => sqlx::query("UPDATE cluster SET epoch = $1, mark = $2 WHERE id = 1").bind(epoch).bind(&mark).execute(conn).await)?;
-        tx.commit().await?;
-        save(&path, &Beside { marks: vec![mark.clone()], appended, epoch })?;
-        Ok(Self { mark, epoch: epoch as u64, raised: !same_past })
+        let mut tx = sqlite.begin().await?;
+        sqlx::query("UPDATE cluster SET epoch = $1, mark = $2 WHERE id = 1").bind(epoch).bind(&mark).execute(&mut *tx).await?;
+        tx.commit().await.map_err(StoreError::CommitUnknown)?;
+        save(&path, &Beside { marks: vec![mark], appended, epoch })?;
+        Ok(Self { epoch: epoch as u64, raised: !same_past })
     }
 
-    /// Notes beside the database how far it has come. Called every second or so.
+    /// Notes beside the database how far it has come. Called every second or so. Nothing on PostgreSQL.
     ///
     /// # Errors
     /// [`StoreError::Database`], also for the file.
     pub async fn note(&self, db: &Db) -> Result<(), StoreError> {
-        let path = match db {
-            Db::Sqlite(sqlite) => sqlite.beside(".mark"),
-        };
-        let appended = read!(db, pool => sqlx::query_scalar("SELECT appended FROM cluster WHERE id = 1").fetch_one(pool).await)?;
-        save(&path, &Beside { marks: vec![self.mark.clone()], appended, epoch: self.epoch as i64 })
+        let Db::Sqlite(sqlite) = db else { return Ok(()) };
+        let _alone = alone(sqlite).await?;
+        // The mark that is there now: another process may have started since, and marked the file anew.
+        let (epoch, mark, appended) = state(sqlite).await?;
+        save(&sqlite.beside(".mark"), &Beside { marks: vec![mark], appended, epoch })
     }
+}
+
+/// Epoch, mark and count, as one moment has them.
+async fn state(sqlite: &Sqlite) -> Result<(i64, String, i64), StoreError> {
+    Ok(sqlx::query_as("SELECT epoch, mark, appended FROM cluster WHERE id = 1").fetch_one(sqlite.reader()).await?)
+}
+
+/// Waits until no other process is between reading the file and writing what stands beside it, and keeps it so.
+async fn alone(sqlite: &Sqlite) -> Result<File, StoreError> {
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(sqlite.beside(".mark.lock")).map_err(failed)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(AGAIN).await,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
+}
+
+fn failed(error: io::Error) -> StoreError {
+    StoreError::Database(error.into())
 }
 
 fn load(path: &Path) -> Result<Option<Beside>, StoreError> {
@@ -80,7 +117,7 @@ fn load(path: &Path) -> Result<Option<Beside>, StoreError> {
         // Not readable is as good as not there: the epoch rises, nobody is deceived.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::Database(error.into())),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -91,7 +128,7 @@ fn save(path: &Path, beside: &Beside) -> Result<(), StoreError> {
         std::fs::write(&fresh, serde_json::to_vec(beside)?)?;
         std::fs::rename(&fresh, path)
     };
-    write().map_err(|error: io::Error| StoreError::Database(error.into()))
+    write().map_err(failed)
 }
 
 /// Raises the epoch: what is appended from now on is of another past than what was appended under `known`. If it is above `known`
@@ -120,10 +157,10 @@ pub async fn current(db: &Db) -> Result<u64, StoreError> {
     Ok(epoch as u64)
 }
 
-/// Counts `entries` more, and returns the epoch that they get, and how many there are now.
-pub(super) async fn count(tx: &mut Tx, entries: usize) -> Result<(i64, i64), StoreError> {
-    Ok(on!(tx, conn => sqlx::query_as("UPDATE cluster SET appended = appended + $1 WHERE id = 1 RETURNING epoch, appended")
+/// SQLite: counts `entries` more, and returns the epoch that they get, and how many there are now.
+pub(super) async fn count(conn: &mut SqliteConnection, entries: usize) -> Result<(i64, i64), StoreError> {
+    Ok(sqlx::query_as("UPDATE cluster SET appended = appended + $1 WHERE id = 1 RETURNING epoch, appended")
         .bind(entries as i64)
         .fetch_one(conn)
-        .await)?)
+        .await?)
 }

@@ -3,7 +3,7 @@
 //! An instance renews its row every three seconds for ten. One whose row has run out is gone for the others; when it comes back it
 //! takes a new generation, so that nobody mistakes what it says now for what it said before.
 
-use super::{Db, StoreError, on, read};
+use super::{Db, StoreError, Tx, on, read};
 
 /// For how long a row is good after each renewal, in milliseconds.
 pub const TERM_MS: i64 = 10_000;
@@ -31,8 +31,8 @@ pub struct Instance {
 /// # Errors
 /// [`StoreError`]: the lease goes on running out.
 pub async fn renew(db: &Db, id: &str, about: &str, now: u64) -> Result<i64, StoreError> {
-    let now = now as i64;
     let mut tx = db.begin().await?;
+    let now = moment(&mut tx, now).await?;
     let generation = on!(&mut tx, conn => sqlx::query_scalar(
         "INSERT INTO instances (id, generation, about, started_at, renewed_at, expires_at)
          VALUES ($1, (SELECT COALESCE(MAX(generation), 0) + 1 FROM instances), $2, $3, $3, $3 + $4)
@@ -55,10 +55,14 @@ pub async fn renew(db: &Db, id: &str, about: &str, now: u64) -> Result<i64, Stor
 /// # Errors
 /// [`StoreError`].
 pub async fn list(db: &Db, now: u64) -> Result<Vec<Instance>, StoreError> {
+    let now = match db {
+        Db::Sqlite(_) => now as i64,
+        Db::Postgres(postgres) => sqlx::query_scalar(MOMENT).fetch_one(postgres.reader()).await?,
+    };
     Ok(read!(db, pool => sqlx::query_as(
         "SELECT id, generation, about, started_at, renewed_at, expires_at - $1 AS left FROM instances ORDER BY started_at, id",
     )
-    .bind(now as i64)
+    .bind(now)
     .fetch_all(pool)
     .await)?)
 }
@@ -69,10 +73,23 @@ pub async fn list(db: &Db, now: u64) -> Result<Vec<Instance>, StoreError> {
 /// [`StoreError`].
 pub async fn leave(db: &Db, id: &str, now: u64) -> Result<(), StoreError> {
     let mut tx = db.begin().await?;
+    let now = moment(&mut tx, now).await?;
     on!(&mut tx, conn => sqlx::query("DELETE FROM instances WHERE id = $1 OR expires_at < $2")
         .bind(id)
-        .bind(now as i64 - 3_600_000)
+        .bind(now - 3_600_000)
         .execute(conn)
-        .await)?;
+        .await
+        .map(drop))?;
     tx.commit().await
+}
+
+/// The time of a database on a server, in Unix milliseconds.
+const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// The time by which leases are measured: the database's own where several hosts share it, `now` where there is one host.
+async fn moment(tx: &mut Tx, now: u64) -> Result<i64, StoreError> {
+    match tx {
+        Tx::Sqlite(_) => Ok(now as i64),
+        Tx::Postgres(transaction) => Ok(sqlx::query_scalar(MOMENT).fetch_one(&mut **transaction).await?),
+    }
 }

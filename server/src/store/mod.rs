@@ -11,8 +11,11 @@ pub mod instances;
 mod lease;
 pub mod look;
 mod migrate;
+mod postgres;
 pub(crate) mod publishes;
 mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,12 +26,13 @@ use thiserror::Error;
 use crate::config::{StoreConfig, StoreUrl};
 
 pub use epoch::Mark;
-pub use lease::{Lease, LeaseError};
+pub use lease::{Lease, LeaseError, LeaseKind};
 pub use migrate::{MigrateError, Migration};
 
 /// A transaction that writes. Rolled back when it is dropped.
 pub(crate) enum Tx {
     Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
 /// A database. Cheap to clone.
@@ -36,6 +40,8 @@ pub(crate) enum Tx {
 pub enum Db {
     /// One file, one writing connection, several reading ones.
     Sqlite(sqlite::Sqlite),
+    /// A database on a server, shared by a cluster of instances.
+    Postgres(postgres::Postgres),
 }
 
 /// The database failed. Nothing was stored, unless the commit itself failed.
@@ -50,23 +56,9 @@ pub enum StoreError {
     /// A row holds what this build cannot have written.
     #[error("the database holds a row that cannot be read: {0}")]
     Corrupt(&'static str),
-}
-
-impl StoreError {
-    /// Whether the same may succeed soon: the database is away, or somebody else was in the way.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            StoreError::CommitUnknown(_) => true,
-            StoreError::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => true,
-            StoreError::Database(_) | StoreError::Corrupt(_) => false,
-        }
-    }
-
-    /// Whether something in a row is at fault, so that the others of its batch may go without it.
-    pub fn blames_a_row(&self) -> bool {
-        let StoreError::Database(sqlx::Error::Database(error)) = self else { return false };
-        !matches!(error.kind(), sqlx::error::ErrorKind::Other)
-    }
+    /// The lock on the database was lost with its session, and another instance has it now.
+    #[error("another instance has taken this database: {0}")]
+    LeaseLost(String),
 }
 
 /// Runs `$body` with `$conn` as a connection of the transaction's own database: the same text for each.
@@ -74,6 +66,10 @@ macro_rules! on {
     ($tx:expr, $conn:ident => $body:expr) => {
         match $tx {
             $crate::store::Tx::Sqlite(transaction) => {
+                let $conn = &mut **transaction;
+                $body
+            }
+            $crate::store::Tx::Postgres(transaction) => {
                 let $conn = &mut **transaction;
                 $body
             }
@@ -89,11 +85,56 @@ macro_rules! read {
                 let $pool = sqlite.reader();
                 $body
             }
+            $crate::store::Db::Postgres(postgres) => {
+                let $pool = postgres.reader();
+                $body
+            }
         }
     };
 }
 
 pub(crate) use {on, read};
+
+impl StoreError {
+    /// Whether the same call may well succeed a moment later: the server restarts or fails over, the network was cut, no connection was
+    /// free, two transactions met. A whole batch may always be appended again: its message ids see to it that nothing is doubled.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            StoreError::Database(error) | StoreError::CommitUnknown(error) => self.is_conflict() || is_trouble(error),
+            StoreError::Corrupt(_) | StoreError::LeaseLost(_) => false,
+        }
+    }
+
+    /// Whether something in a row is at fault, so that the others of its batch may go without it.
+    pub fn blames_a_row(&self) -> bool {
+        let StoreError::Database(sqlx::Error::Database(error)) = self else { return false };
+        // PostgreSQL's classes of data that does not fit, broken constraints and exceeded limits.
+        let refused = |code: &str| code.len() == 5 && ["22", "23", "54"].iter().any(|class| code.starts_with(class));
+        !matches!(error.kind(), sqlx::error::ErrorKind::Other) || error.code().is_some_and(|code| refused(&code))
+    }
+
+    /// The database gave this transaction up for another's sake: serialization, deadlock, a lock that was not given in time.
+    fn is_conflict(&self) -> bool {
+        let StoreError::Database(sqlx::Error::Database(error)) = self else { return false };
+        matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03"))
+    }
+}
+
+/// Something between here and the database, or the database's own going down and coming up.
+fn is_trouble(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    match error {
+        Io(_) | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed => true,
+        // SQLite: another process writes for too long.
+        Database(error) if matches!(error.code().as_deref(), Some("5" | "6" | "261" | "262" | "517")) => true,
+        // Connections, resources (disk full, too many clients), operators (shut down, starting up), what only a primary may do while one
+        // is promoted, and a statement that took too long.
+        Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || matches!(&*code, "25006" | "55000" | "57014")
+        }),
+        _ => false,
+    }
+}
 
 /// A number of a request as a column's: beyond the largest there is no row anyway.
 fn column(number: u64) -> i64 {
@@ -101,14 +142,14 @@ fn column(number: u64) -> i64 {
 }
 
 impl Db {
-    /// Opens the database, made if it is missing. Runs no migration.
+    /// Opens the database; a file is made if it is missing. Runs no migration.
     ///
     /// # Errors
-    /// [`StoreError::Database`] if the file cannot be opened.
+    /// [`StoreError::Database`] if the file cannot be opened, or the server is not reached, too old, or does not let one in.
     pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         match &config.url {
             StoreUrl::Sqlite(path) => Ok(Db::Sqlite(sqlite::Sqlite::open(path, config.readers).await?)),
-            StoreUrl::Postgres(_) => Err(sqlx::Error::Configuration("this build has no PostgreSQL".into()).into()),
+            StoreUrl::Postgres(url) => Ok(Db::Postgres(postgres::Postgres::open(url, config).await?)),
         }
     }
 
@@ -129,6 +170,7 @@ impl Db {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         match self {
             Db::Sqlite(sqlite) => Ok(Tx::Sqlite(sqlite.begin().await?)),
+            Db::Postgres(postgres) => Ok(Tx::Postgres(postgres.begin().await?)),
         }
     }
 
@@ -136,6 +178,7 @@ impl Db {
     pub fn writers(&self) -> usize {
         match self {
             Db::Sqlite(_) => 1,
+            Db::Postgres(postgres) => postgres.writers(),
         }
     }
 
@@ -143,6 +186,7 @@ impl Db {
     pub fn has_guests(&self) -> bool {
         match self {
             Db::Sqlite(_) => false,
+            Db::Postgres(_) => true,
         }
     }
 
@@ -150,12 +194,13 @@ impl Db {
     pub fn kind(&self) -> &'static str {
         match self {
             Db::Sqlite(_) => "sqlite",
+            Db::Postgres(_) => "postgres",
         }
     }
 
     /// Whether the database answers within `limit`.
     pub async fn is_alive(&self, limit: Duration) -> bool {
-        let look = async { read!(self, pool => sqlx::query("SELECT 1").execute(pool).await) };
+        let look = async { read!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop)) };
         matches!(tokio::time::timeout(limit, look).await, Ok(Ok(_)))
     }
 
@@ -163,6 +208,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Db::Sqlite(sqlite) => sqlite.close().await,
+            Db::Postgres(postgres) => postgres.close().await,
         }
     }
 }
@@ -171,6 +217,7 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Tx::Sqlite(transaction) => transaction.commit().await.map_err(StoreError::CommitUnknown),
+            Tx::Postgres(transaction) => transaction.commit().await.map_err(StoreError::CommitUnknown),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use hubbub_protocol::MessageId;
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
-use super::{Db, StoreError, Tx, entries::NewEntry, on};
+use super::{Db, StoreError, entries::NewEntry, on};
 
 /// What makes a publish unique: channel row, message id, publisher.
 pub(super) type Id<'a> = (i64, MessageId, &'a str);
@@ -58,18 +58,15 @@ static LOOKUP: LazyLock<[String; 5]> = LazyLock::new(|| {
     )
 });
 
-/// Those of `ids` that were published before, with what they were answered.
-pub(super) async fn lookup(tx: &mut Tx, ids: &[Id<'_>]) -> Result<HashMap<(i64, MessageId, String), Answer>, StoreError> {
+/// SQLite: those of `ids` that were published before, with what they were answered.
+pub(super) async fn lookup(conn: &mut SqliteConnection, ids: &[Id<'_>]) -> Result<HashMap<(i64, MessageId, String), Answer>, StoreError> {
     let mut found = HashMap::new();
     for (size, piece) in pieces(ids) {
-        let rows = on!(tx, conn => {
-            let mut query = sqlx::query(LOOKUP[size].as_str());
-            for (channel_id, message_id, publisher) in piece {
-                query = query.bind(&message_id.as_bytes()[..]).bind(*channel_id).bind(*publisher);
-            }
-            query.fetch_all(conn).await
-        })?;
-        for row in rows {
+        let mut query = sqlx::query(LOOKUP[size].as_str());
+        for (channel_id, message_id, publisher) in piece {
+            query = query.bind(&message_id.as_bytes()[..]).bind(*channel_id).bind(*publisher);
+        }
+        for row in query.fetch_all(&mut *conn).await? {
             let id = MessageId::from_bytes(row.try_get(0)?).ok_or(StoreError::Corrupt("a message id is not a UUID"))?;
             let number = |column: usize| row.try_get::<i64, _>(column).map(|n| n as u64);
             let answer = Answer { seq: number(3)?, epoch: number(4)?, time: number(5)?, digest: row.try_get(6)? };
@@ -82,23 +79,25 @@ pub(super) async fn lookup(tx: &mut Tx, ids: &[Id<'_>]) -> Result<HashMap<(i64, 
 static INSERT: LazyLock<[String; 5]> =
     LazyLock::new(|| statements("INSERT INTO publishes (message_id, channel_id, publisher, seq, epoch, time, digest) VALUES", 7, ""));
 
-/// Remembers what was published.
-pub(super) async fn insert(tx: &mut Tx, rows: &[(&NewEntry, i64, hubbub_protocol::Place)], now: u64) -> Result<(), StoreError> {
+/// SQLite: remembers what was published.
+pub(super) async fn insert(
+    conn: &mut SqliteConnection,
+    rows: &[(&NewEntry, i64, hubbub_protocol::Place)],
+    now: u64,
+) -> Result<(), StoreError> {
     for (size, piece) in pieces(rows) {
-        on!(tx, conn => {
-            let mut query = sqlx::query(INSERT[size].as_str());
-            for (new, channel_id, place) in piece {
-                query = query
-                    .bind(&new.message_id.as_bytes()[..])
-                    .bind(*channel_id)
-                    .bind(&*new.publisher)
-                    .bind(place.seq as i64)
-                    .bind(place.epoch as i64)
-                    .bind(now as i64)
-                    .bind(new.digest);
-            }
-            query.execute(conn).await
-        })?;
+        let mut query = sqlx::query(INSERT[size].as_str());
+        for (new, channel_id, place) in piece {
+            query = query
+                .bind(&new.message_id.as_bytes()[..])
+                .bind(*channel_id)
+                .bind(&*new.publisher)
+                .bind(place.seq as i64)
+                .bind(place.epoch as i64)
+                .bind(now as i64)
+                .bind(new.digest);
+        }
+        query.execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -110,16 +109,17 @@ pub(super) async fn insert(tx: &mut Tx, rows: &[(&NewEntry, i64, hubbub_protocol
 pub(crate) async fn trim(db: &Db, before: u64, limit: u32) -> Result<u64, StoreError> {
     let mut tx = db.begin().await?;
     let oldest_kept = MessageId::new(before, [0; 10]);
-    let done = on!(&mut tx, conn => sqlx::query(
+    let deleted = on!(&mut tx, conn => sqlx::query(
         "DELETE FROM publishes WHERE (message_id, channel_id, publisher) IN
          (SELECT message_id, channel_id, publisher FROM publishes WHERE message_id < $1 ORDER BY message_id LIMIT $2)",
     )
     .bind(&oldest_kept.as_bytes()[..])
-    .bind(limit)
+    .bind(i64::from(limit))
     .execute(conn)
-    .await)?;
+    .await
+    .map(|done| done.rows_affected()))?;
     tx.commit().await?;
-    Ok(done.rows_affected())
+    Ok(deleted)
 }
 
 #[cfg(test)]

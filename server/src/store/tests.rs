@@ -10,15 +10,13 @@ use proptest::{
 };
 
 use super::{
-    Db, Lease, LeaseError, Mark, channels,
+    Db, Lease, LeaseError, LeaseKind, Mark, channels,
     entries::{self, Appended, NewEntry, Page},
-    on,
+    on, testing,
+    testing::Place,
 };
-use crate::config::{StoreConfig, StoreUrl};
-
 async fn open(dir: &tempfile::TempDir) -> Db {
-    let config = StoreConfig { url: StoreUrl::Sqlite(dir.path().join("t.db")), readers: 2, writers: 1, password: None };
-    let db = Db::open(&config).await.unwrap();
+    let db = Db::open(&testing::sqlite(&dir.path().join("t.db"))).await.unwrap();
     db.migrate().await.unwrap();
     db
 }
@@ -33,7 +31,7 @@ pub(crate) async fn rewind(db: &Db, channel: &ChannelName, seq: u64) {
         "UPDATE channels SET head_seq = $2, head_ordinal = $2,
          head_epoch = COALESCE((SELECT epoch FROM entries WHERE channel_id = $1 AND seq = $2), 0) WHERE id = $1 AND head_seq > $2",
     ] {
-        on!(&mut tx, conn => sqlx::query(text).bind(head.channel_id).bind(seq as i64).execute(conn).await).unwrap();
+        on!(&mut tx, conn => sqlx::query(text).bind(head.channel_id).bind(seq as i64).execute(conn).await.map(drop)).unwrap();
     }
     tx.commit().await.unwrap();
 }
@@ -182,10 +180,19 @@ async fn play(db: &Db, case: u64, batches: Vec<Vec<Small>>, pages: Vec<(u8, Page
 }
 
 #[test]
-fn appends_and_reads_as_the_model_does() {
+fn sqlite_appends_and_reads_as_the_model_does() {
+    compare(|| async { Place::sqlite() });
+}
+
+#[test]
+fn postgres_appends_and_reads_as_the_model_does() {
+    compare(|| async { Place::Postgres(testing::Database::create().await) });
+}
+
+fn compare<F: Future<Output = Place>>(make: impl Fn() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let db = runtime.block_on(open(&dir));
+    let place = runtime.block_on(make());
+    let db = runtime.block_on(place.open());
     let batches = prop::collection::vec(prop::collection::vec(small(), 1..24), 1..6);
     let page = (0..3_u8, 0..30_u64, 0..40_u64, 1..12_u32, 0..40_usize)
         .prop_map(|(channel, after, more, entries, bytes)| (channel, Page { after, upto: after + more, entries, bytes }));
@@ -203,30 +210,33 @@ fn appends_and_reads_as_the_model_does() {
 
 #[tokio::test]
 async fn numbers_beyond_a_column_are_beyond_every_row() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(&dir).await;
+    for place in Place::all().await {
+        numbers_beyond(&place.open().await).await;
+    }
+}
+
+async fn numbers_beyond(db: &Db) {
     let small = Small { channel: 0, publisher: 0, id: 1, content: 0, key: None };
-    entries::append(&db, &[small.new_entry(0)], 5).await.unwrap();
+    entries::append(db, &[small.new_entry(0)], 5).await.unwrap();
     let name = channel(0, 0);
-    let id = channels::head(&db, &name).await.unwrap().unwrap().channel_id;
+    let id = channels::head(db, &name).await.unwrap().unwrap().channel_id;
     let page = |after, upto| Page { after, upto, entries: 10, bytes: 1_000 };
-    assert_eq!(entries::page(&db, &name, id, page(u64::MAX, u64::MAX)).await.unwrap().len(), 0);
-    assert_eq!(entries::page_backwards(&db, &name, id, page(1 << 63, u64::MAX)).await.unwrap().len(), 0);
-    assert_eq!(entries::page(&db, &name, id, page(0, u64::MAX)).await.unwrap().len(), 1);
-    assert_eq!(entries::first(&db, id, u64::MAX, 0).await.unwrap(), None);
-    assert_eq!(entries::first(&db, id, 0, u64::MAX).await.unwrap(), None);
-    assert_eq!(entries::epoch_at(&db, id, u64::MAX).await.unwrap(), None);
+    assert_eq!(entries::page(db, &name, id, page(u64::MAX, u64::MAX)).await.unwrap().len(), 0);
+    assert_eq!(entries::page_backwards(db, &name, id, page(1 << 63, u64::MAX)).await.unwrap().len(), 0);
+    assert_eq!(entries::page(db, &name, id, page(0, u64::MAX)).await.unwrap().len(), 1);
+    assert_eq!(entries::first(db, id, u64::MAX, 0).await.unwrap(), None);
+    assert_eq!(entries::first(db, id, 0, u64::MAX).await.unwrap(), None);
+    assert_eq!(entries::epoch_at(db, id, u64::MAX).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_link_to_the_database_is_the_same_database() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(&dir).await;
-    let _lease = Lease::take(&db, "the first".into()).await.unwrap();
+    let _lease = Lease::take(&db, "the first".into(), LeaseKind::Exclusive).await.unwrap();
     std::os::unix::fs::symlink(dir.path().join("t.db"), dir.path().join("link.db")).unwrap();
-    let config = StoreConfig { url: StoreUrl::Sqlite(dir.path().join("link.db")), readers: 1, writers: 1, password: None };
-    let linked = Db::open(&config).await.unwrap();
-    assert!(matches!(Lease::take(&linked, "the second".into()).await, Err(LeaseError::Held(_))));
+    let linked = Db::open(&testing::sqlite(&dir.path().join("link.db"))).await.unwrap();
+    assert!(matches!(Lease::take(&linked, "the second".into(), LeaseKind::Exclusive).await, Err(LeaseError::Held(_))));
 }
 
 /// The files of a database that nobody has open.
@@ -236,7 +246,7 @@ fn copy(dir: &tempfile::TempDir, names: [&str; 2]) {
 
 async fn alter(db: &Db, sql: &'static str) {
     let mut tx = db.begin().await.unwrap();
-    on!(&mut tx, conn => sqlx::query(sql).execute(conn).await).unwrap();
+    on!(&mut tx, conn => sqlx::query(sql).execute(conn).await.map(drop)).unwrap();
     tx.commit().await.unwrap();
 }
 
