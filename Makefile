@@ -15,16 +15,16 @@ help: ## List the targets
 run: ## Build Hubbub and serve on 127.0.0.1:8080, with its database in this directory
 	cargo run --release --bin hubbub -- serve $(ARGS)
 
-test: tools demo-data ## Run every test, after getting what they need
+test: tools demo-data ## Run every test, after getting what they need, beside a private NATS and PostgreSQL
 	cargo test --doc --workspace
-	cargo nextest run --workspace $(ARGS)
+	previous=$$(.ci/previous.sh) && HUBBUB_TEST_PREVIOUS=$$previous .ci/services.sh cargo nextest run --workspace $(ARGS)
 
 lint: ## Check formatting, clippy and the documentation; no warning passes
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 
-tools: ## Get what the tests need beside Rust: cargo-nextest, and a python3 with venv
+tools: ## Get what the tests need beside Rust: cargo-nextest, a python3 with venv, NATS, PostgreSQL
 	@.ci/tools.sh
 
 demo-data: ## Fetch real data (vega-datasets, by npm) into target/data
