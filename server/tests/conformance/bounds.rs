@@ -100,8 +100,7 @@ async fn connections_that_are_nobody(pair: Pair) {
 /// The database is locked by somebody else: what the queue cannot take is refused, and nothing is lost or doubled.
 async fn the_publish_queue(pair: Pair) {
     let server = pair.server_with(&["channel.publish_queue=16", "channel.commit_batch=16"]).await;
-    let lock = sqlx::SqlitePool::connect(&format!("sqlite:{}", server.database().display())).await.unwrap();
-    let held = lock.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let held = server.ground().hold_writes().await;
     let token = server.token("alice");
     let posts = (0..64).map(|n| {
         let body = format!("{{\"payload\":{n}}}");
@@ -110,7 +109,7 @@ async fn the_publish_queue(pair: Pair) {
     });
     let posts = tokio::spawn(futures_util::future::join_all(posts));
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
-    held.rollback().await.unwrap();
+    held.release().await;
     let answers = posts.await.unwrap();
     let stored = answers.iter().filter(|answer| answer.status == 201).count();
     let overloaded: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();

@@ -12,12 +12,13 @@ use crate::{
     support::{Pair, publish},
 };
 
-crate::on_every_pair!(
-    a_second_instance_is_refused,
-    a_second_instance_may_wait,
-    a_drain_answers_and_says_goodbye,
-    migrations_go_down_and_up
-);
+crate::on_every_pair!(a_drain_answers_and_says_goodbye, migrations_go_down_and_up);
+
+mod alone {
+    use super::{a_second_instance_is_refused, a_second_instance_may_wait};
+
+    crate::on_local_pairs!(a_second_instance_is_refused, a_second_instance_may_wait);
+}
 
 async fn a_second_instance_is_refused(pair: Pair) {
     let server = pair.server().await;

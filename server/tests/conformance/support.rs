@@ -1,9 +1,11 @@
 //! A server of its own for each test, on port 0 and a fresh database, and a peer that speaks frames and nothing else.
 
+mod ground;
+mod postgres;
+
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,15 +25,16 @@ use hubbub_protocol::{
 use hubbub_server::{
     app::{App, Notice, TakeOver},
     auth::{Action, Claims, Grant, mint},
-    config::{Config, Sources},
+    config::{BrokerKind, Config, Sources},
     world::{Clock, World},
 };
-use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, Message, client::IntoClientRequest},
 };
+
+pub use ground::Ground;
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,12 +44,22 @@ pub const SECRET: &str = "a secret of at least thirty-two bytes, for tests";
 /// A broker and a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair {
-    broker: &'static str,
-    store: &'static str,
+    broker: BrokerKind,
+    store: Store,
+}
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Store {
+    Sqlite,
+    Postgres,
 }
 
 impl Pair {
-    pub const LOCAL_SQLITE: Pair = Pair { broker: "local", store: "sqlite" };
+    pub const LOCAL_SQLITE: Pair = Pair { broker: BrokerKind::Local, store: Store::Sqlite };
+    pub const LOCAL_POSTGRES: Pair = Pair { broker: BrokerKind::Local, store: Store::Postgres };
+    pub const NATS_SQLITE: Pair = Pair { broker: BrokerKind::Nats, store: Store::Sqlite };
+    pub const NATS_POSTGRES: Pair = Pair { broker: BrokerKind::Nats, store: Store::Postgres };
 
     /// An instance with the defaults.
     pub async fn server(self) -> Server {
@@ -55,56 +68,75 @@ impl Pair {
 
     /// An instance with some keys set.
     pub async fn server_with(self, settings: &[&str]) -> Server {
-        Server::start(self, Arc::new(TempDir::new().unwrap()), settings, World::system()).await
+        Server::start(Ground::new(self).await, settings, World::system()).await
     }
 
     /// An instance whose clock the test moves, in Unix milliseconds.
     pub async fn server_at(self, clock: &Arc<AtomicU64>, settings: &[&str]) -> Server {
         let world = World { clock: Clock::Manual(clock.clone()), ..World::system() };
-        Server::start(self, Arc::new(TempDir::new().unwrap()), settings, world).await
+        Server::start(Ground::new(self).await, settings, world).await
+    }
+
+    /// Several instances that are one cluster.
+    pub async fn fleet<const N: usize>(self) -> [Server; N] {
+        self.fleet_with(&[]).await
+    }
+
+    /// Several instances that are one cluster, with some keys set.
+    pub async fn fleet_with<const N: usize>(self, settings: &[&str]) -> [Server; N] {
+        let ground = Ground::new(self).await;
+        let mut fleet = Vec::with_capacity(N);
+        for _ in 0..N {
+            fleet.push(Server::start(ground.clone(), settings, World::system()).await);
+        }
+        fleet.try_into().unwrap_or_else(|_| unreachable!("there are {N}"))
     }
 }
 
 /// A running instance.
 pub struct Server {
     pub app: App,
-    pair: Pair,
-    dir: Arc<TempDir>,
+    ground: Arc<Ground>,
     world: World,
     settings: Vec<String>,
 }
 
 impl Server {
-    async fn start(pair: Pair, dir: Arc<TempDir>, settings: &[&str], world: World) -> Self {
+    async fn start(ground: Arc<Ground>, settings: &[&str], world: World) -> Self {
         let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let config = config(pair, dir.path(), &settings);
-        let app = App::start(config, world.clone(), TakeOver::Refuse).await.unwrap();
-        Self { app, pair, dir, world, settings }
+        let app = App::start(config(&ground, &settings), world.clone(), TakeOver::Refuse).await.unwrap();
+        Self { app, ground, world, settings }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.app.address()
     }
 
-    pub fn database(&self) -> std::path::PathBuf {
-        self.dir.path().join("hubbub.db")
+    /// What it stands on.
+    pub fn ground(&self) -> &Ground {
+        &self.ground
     }
 
     pub fn config(&self) -> Config {
-        config(self.pair, self.dir.path(), &self.settings)
+        config(&self.ground, &self.settings)
     }
 
     pub fn now(&self) -> u64 {
         self.world.clock.now()
     }
 
-    /// Stops in peace, lets the test do something to the files, and starts again on the same database.
-    pub async fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
-        let Self { app, pair, dir, world, settings } = self;
+    /// Stops in peace, and starts again on the same ground.
+    pub async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// Stops in peace, lets the test do something meanwhile, and starts again on the same ground.
+    pub async fn restart_after(self, meanwhile: impl FnOnce(&Ground)) -> Self {
+        let Self { app, ground, world, settings } = self;
         app.shut_down(Notice::None).await;
-        meanwhile(dir.path());
+        meanwhile(&ground);
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        Self::start(pair, dir, &settings, world).await
+        Self::start(ground, &settings, world).await
     }
 
     /// A token for `user` with every grant, good for an hour.
@@ -146,14 +178,9 @@ impl Server {
     }
 }
 
-pub fn config(pair: Pair, dir: &Path, settings: &[String]) -> Config {
-    let mut arguments = vec![
-        "http.listen=127.0.0.1:0".to_owned(),
-        format!("broker.kind={}", pair.broker),
-        format!("store.url={}:{}", pair.store, dir.join("hubbub.db").display()),
-        format!("auth.secret={SECRET}"),
-        "drain.notice=100ms".to_owned(),
-    ];
+fn config(ground: &Ground, settings: &[String]) -> Config {
+    let mut arguments = vec!["http.listen=127.0.0.1:0".to_owned(), format!("auth.secret={SECRET}"), "drain.notice=100ms".to_owned()];
+    arguments.extend(ground.settings());
     arguments.extend(settings.iter().cloned());
     Config::load(&Sources { arguments, ..Sources::default() }).unwrap()
 }

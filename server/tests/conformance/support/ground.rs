@@ -1,0 +1,102 @@
+//! What the instances of one test stand on: a database of their own and, in NATS, subjects of their own.
+
+use std::{path::PathBuf, sync::Arc};
+
+use hubbub_server::config::BrokerKind;
+use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
+use tempfile::TempDir;
+
+use super::{Pair, Store, postgres::Database};
+
+/// Outlives its instances. What it made is gone when it is dropped, also when the test has failed.
+pub struct Ground {
+    broker: BrokerKind,
+    prefix: String,
+    data: Data,
+}
+
+enum Data {
+    Sqlite(TempDir),
+    Postgres(Database),
+}
+
+/// While it is there nobody else writes to the database.
+pub enum Held {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Ground {
+    pub(super) async fn new(pair: Pair) -> Arc<Self> {
+        let data = match pair.store {
+            Store::Sqlite => Data::Sqlite(TempDir::new().unwrap()),
+            Store::Postgres => Data::Postgres(Database::create().await),
+        };
+        Arc::new(Self { broker: pair.broker, prefix: unique(), data })
+    }
+
+    /// Keys of the configuration.
+    pub(super) fn settings(&self) -> Vec<String> {
+        let mut settings = vec![match &self.data {
+            Data::Sqlite(_) => format!("store.url=sqlite:{}", self.file().display()),
+            Data::Postgres(database) => format!("store.url={}", database.url()),
+        }];
+        if self.broker == BrokerKind::Nats {
+            settings.extend(["broker.kind=nats".to_owned(), format!("broker.url={}", nats()), format!("broker.prefix={}", self.prefix)]);
+        }
+        settings
+    }
+
+    /// SQLite's file.
+    pub fn file(&self) -> PathBuf {
+        match &self.data {
+            Data::Sqlite(dir) => dir.path().join("hubbub.db"),
+            Data::Postgres(_) => panic!("PostgreSQL is no file"),
+        }
+    }
+
+    /// The first token of its subjects in NATS.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Keeps every append waiting.
+    pub async fn hold_writes(&self) -> Held {
+        match &self.data {
+            Data::Sqlite(_) => {
+                let pool = SqlitePool::connect(&format!("sqlite:{}", self.file().display())).await.unwrap();
+                Held::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.unwrap())
+            }
+            Data::Postgres(database) => {
+                let mut transaction = database.pool().await.begin().await.unwrap();
+                sqlx::query("LOCK TABLE channels IN SHARE MODE").execute(&mut *transaction).await.unwrap();
+                Held::Postgres(transaction)
+            }
+        }
+    }
+}
+
+impl Held {
+    pub async fn release(self) {
+        match self {
+            Held::Sqlite(transaction) => transaction.rollback().await.unwrap(),
+            Held::Postgres(transaction) => transaction.rollback().await.unwrap(),
+        }
+    }
+}
+
+/// Where NATS is.
+pub fn nats() -> String {
+    service("HUBBUB_TEST_NATS")
+}
+
+/// What `.ci/services.sh` says of a service.
+pub(super) fn service(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: `make test` starts the services, and so does `.ci/services.sh COMMAND`"))
+}
+
+/// A name that nothing else has.
+pub(super) fn unique() -> String {
+    format!("t{:016x}", rand::random::<u64>())
+}
