@@ -2,34 +2,20 @@
 //!
 //! `replay` verifies while it runs; these tests read its record and check once more, by other code.
 
+mod common;
+
 use std::{
-    collections::{BTreeMap, HashMap},
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
-const SECRET: &str = "a secret of at least thirty-two bytes, for tests";
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// `hubbub` beside the load tester.
-fn hubbub() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_hubbub-loadtest")).with_file_name("hubbub");
-    assert!(path.exists(), "{} is missing: build the whole workspace", path.display());
-    path
-}
-
-fn data(file: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/data").join(file);
-    assert!(path.exists(), "{} is missing: `make demo-data` fetches it", path.display());
-    path
-}
+use common::{SECRET, acknowledged, check_record, data, free_address, hubbub, lines, succeeded, wait_until, wait_until_ready};
 
 /// A server that can be killed and started again on the same port and database.
 struct Server {
@@ -41,10 +27,10 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let dir = TempDir::new().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let child = Self::spawn(dir.path(), address);
         let server = Self { dir, address, child };
-        server.wait_until_ready();
+        wait_until_ready(address);
         server
     }
 
@@ -63,17 +49,6 @@ impl Server {
         command
     }
 
-    fn wait_until_ready(&self) {
-        wait_until("it is ready", || {
-            use std::io::{Read, Write};
-            let Ok(mut stream) = TcpStream::connect(self.address) else { return false };
-            let _ = stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-            let mut answer = String::new();
-            let _ = stream.read_to_string(&mut answer);
-            answer.starts_with("HTTP/1.1 200")
-        });
-    }
-
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -83,7 +58,7 @@ impl Server {
         self.signal(Signal::KILL);
         assert!(!self.child.wait().unwrap().success());
         self.child = Self::spawn(self.dir.path(), self.address);
-        self.wait_until_ready();
+        wait_until_ready(self.address);
     }
 
     fn token(&self) -> String {
@@ -107,49 +82,6 @@ impl Drop for Server {
     }
 }
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn lines(file: &Path) -> Vec<Value> {
-    fs::read_to_string(file).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn succeeded(output: &Output) {
-    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-}
-
-/// Every acknowledged row, at every subscriber, once and in the order of its channel's log; and nothing else.
-fn check_record(record: &Path, rows: usize, subscribers: usize) {
-    let mut logs: HashMap<String, BTreeMap<u64, u64>> = HashMap::new();
-    let published = lines(&record.join("published.ndjson"));
-    assert_eq!(published.len(), rows, "every row was acknowledged");
-    for line in &published {
-        let log = logs.entry(line["channel"].as_str().unwrap().to_owned()).or_default();
-        assert_eq!(log.insert(line["seq"].as_u64().unwrap(), line["row"].as_u64().unwrap()), None, "two rows at one place");
-    }
-    for log in logs.values() {
-        assert!(log.keys().copied().eq(1..=log.len() as u64), "a log without holes, and without rows that nobody was told of");
-    }
-    for number in 0..subscribers {
-        let file =
-            (0..=subscribers).map(|n| record.join(format!("subscriber-{n}.ndjson"))).filter(|file| file.exists()).nth(number).unwrap();
-        let mut seen: HashMap<String, Vec<(u64, u64)>> = HashMap::new();
-        for line in lines(&file).iter().filter(|line| line["event"] == "entry") {
-            let place = (line["seq"].as_u64().unwrap(), line["row"].as_u64().unwrap());
-            seen.entry(line["channel"].as_str().unwrap().to_owned()).or_default().push(place);
-        }
-        assert_eq!(seen.len(), logs.len());
-        for (channel, log) in &logs {
-            assert!(seen[channel].iter().copied().eq(log.iter().map(|(seq, row)| (*seq, *row))), "{channel} at subscriber {number}");
-        }
-    }
-}
-
 #[test]
 fn five_kills_lose_and_double_nothing() {
     let mut server = Server::start();
@@ -157,12 +89,8 @@ fn five_kills_lose_and_double_nothing() {
     let arguments = ["--channel-column", "Origin State", "--limit", "10000", "--rate", "1500", "--subscribers", "4", "--dropping", "2"];
     let replay =
         server.replay(&data("birdstrikes.csv"), record.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let published = record.path().join("published.ndjson");
     for kill in 1..=5 {
-        wait_until("enough rows were acknowledged", || {
-            let acknowledged = fs::read(&published).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
-            acknowledged >= kill * 1_500
-        });
+        wait_until("enough rows were acknowledged", || acknowledged(record.path()) >= kill * 1_500);
         server.kill_and_restart();
     }
     let output = replay.wait_with_output().unwrap();

@@ -45,6 +45,7 @@ impl Audience {
             audience.witnesses.push(witness.clone());
             let subscriber = Subscriber {
                 name: format!("subscriber {number}"),
+                home: number,
                 target: target.clone(),
                 court: court.clone(),
                 witness,

@@ -19,7 +19,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use hubbub_client::Client;
+use hubbub_client::{Builder, Client};
 use hubbub_protocol::frame::Connected;
 
 use crate::args::duration;
@@ -40,9 +40,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ReplayArgs {
     /// The rows: .csv, .ndjson, .jsonl, .json (an array) or .geojson (`features`).
     file: PathBuf,
-    /// The server.
+    /// The server. Repeated, the instances of one cluster: clients are spread over them, and go to the next one when theirs fails.
     #[arg(long, default_value = "ws://127.0.0.1:8080/v1/ws")]
-    url: String,
+    url: Vec<String>,
     /// A token that may subscribe and publish.
     #[arg(long, env = "HUBBUB_TOKEN", hide_env_values = true)]
     token: String,
@@ -96,18 +96,19 @@ pub struct ReplayArgs {
     record: Option<PathBuf>,
 }
 
-/// The server of a run, and who may speak to it.
+/// The servers of a run, and who may speak to them.
 pub struct Target {
-    url: String,
+    urls: Vec<String>,
     token: String,
     publish_timeout: Duration,
 }
 
 impl Target {
-    /// A new client that names itself `name`.
-    pub fn client(&self, name: &str) -> Client {
-        let name = format!("hubbub-loadtest {name}");
-        Client::builder(&self.url).token(self.token.clone()).name(name).publish_timeout(self.publish_timeout).connect()
+    /// A new client that names itself `name`. It goes to server `home` first, counted round and round, and to the next one when that fails.
+    pub fn client(&self, name: &str, home: usize) -> Client {
+        let (before, after) = self.urls.split_at(home % self.urls.len());
+        let builder = after[1..].iter().chain(before).fold(Client::builder(&after[0]), Builder::also_at);
+        builder.token(self.token.clone()).name(format!("hubbub-loadtest {name}")).publish_timeout(self.publish_timeout).connect()
     }
 
     /// Waits until `client` is connected.
@@ -116,8 +117,8 @@ impl Target {
     /// It has ended, or is not connected after a while.
     pub async fn ready(&self, client: &Client) -> Result<Connected> {
         match tokio::time::timeout(CONNECT_TIMEOUT, client.ready()).await {
-            Ok(ready) => ready.with_context(|| format!("cannot connect to {}", self.url)),
-            Err(_) => bail!("cannot connect to {}: {:?}", self.url, client.state().borrow()),
+            Ok(ready) => ready.with_context(|| format!("cannot connect to {:?}", self.urls)),
+            Err(_) => bail!("cannot connect to {:?}: {:?}", self.urls, client.state().borrow()),
         }
     }
 }
@@ -140,7 +141,7 @@ async fn replay(args: &ReplayArgs) -> Result<()> {
     ensure!(rows > 0, "{} has no rows", args.file.display());
     let run: String = rand::random::<[u8; 8]>().iter().map(|byte| format!("{byte:02x}")).collect();
     let court = Arc::new(Court::new(run, channels, args.publishers));
-    let target = Arc::new(Target { url: args.url.clone(), token: args.token.clone(), publish_timeout: args.publish_timeout });
+    let target = Arc::new(Target { urls: args.url.clone(), token: args.token.clone(), publish_timeout: args.publish_timeout });
     let mut progress = Progress::new(rows);
 
     let mut audience = Audience::gather(args, &court, &target).await?;
@@ -169,7 +170,7 @@ fn survey(source: &Source, route: &Route) -> Result<(Channels, u64)> {
 }
 
 async fn publisher<'a>(args: &'a ReplayArgs, court: &'a Court, target: &Target, route: &'a Route) -> Result<Publisher<'a>> {
-    let clients: Vec<Client> = (0..args.publishers).map(|number| target.client(&format!("publisher {number}"))).collect();
+    let clients: Vec<Client> = (0..args.publishers).map(|number| target.client(&format!("publisher {number}"), number as usize)).collect();
     let mut clock_offset = 0;
     for client in &clients {
         clock_offset = target.ready(client).await?.time as i64 - unix_ms() as i64;

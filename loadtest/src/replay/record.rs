@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use hubbub_protocol::{Cursor, Entry, MessageId, frame::Skip, frame::Subscribed};
 use serde::Serialize;
 
-use super::verify::RowNumber;
+use super::{publish::unix_ms, verify::RowNumber};
 
 /// A line of `published.ndjson`: an acknowledged row.
 #[derive(Debug, Serialize)]
@@ -56,6 +56,8 @@ pub enum ReceivedLine<'a> {
         message_id: Option<MessageId>,
         /// The row that it carries; `null` if another run published it.
         row: Option<RowNumber>,
+        /// When it came, in Unix milliseconds.
+        received: u64,
     },
     /// Entries that are not sent.
     Skip {
@@ -92,6 +94,7 @@ impl<'a> ReceivedLine<'a> {
             epoch: cursor.map(|cursor| cursor.epoch),
             message_id: entry.message_id,
             row,
+            received: unix_ms(),
         }
     }
 

@@ -32,7 +32,9 @@ const MAX_AWAY: Duration = Duration::from_millis(500);
 pub struct Subscriber {
     /// For people.
     pub name: String,
-    /// The server.
+    /// The server to which it goes first; each of its lives begins at the next one.
+    pub home: usize,
+    /// The servers.
     pub target: Arc<Target>,
     /// The run.
     pub court: Arc<Court>,
@@ -79,18 +81,19 @@ impl Subscriber {
                 return self.recorder.finish();
             }
             self.court.drops.fetch_add(1, Relaxed);
+            self.home += 1;
             tokio::time::sleep(MAX_AWAY.mul_f64(rand::random())).await;
         }
     }
 
     /// New clients, subscribed after what the witness has seen.
     async fn connect(&self) -> Result<Session> {
-        let first = self.target.client(&self.name);
+        let first = self.target.client(&self.name, self.home);
         let limit = self.target.ready(&first).await?.limits.subscriptions.max(1) as usize;
         let mut session = Session { clients: vec![first], events: SelectAll::new() };
         for (chunk, names) in self.court.channels.names().chunks(limit).enumerate() {
             if chunk > 0 {
-                session.clients.push(self.target.client(&self.name));
+                session.clients.push(self.target.client(&self.name, self.home));
             }
             for (at, name) in names.iter().enumerate() {
                 let index = (chunk * limit + at) as ChannelIndex;
