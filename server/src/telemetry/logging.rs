@@ -23,7 +23,11 @@ pub enum LoggingError {
 /// # Errors
 /// The filter is not understood, or it was done before.
 pub fn init_logging(config: &LogConfig) -> Result<(), LoggingError> {
-    let filter = EnvFilter::builder().parse(&config.filter)?;
+    let mut filter = EnvFilter::builder().parse(&config.filter)?;
+    if !config.filter.contains("async_nats") {
+        // Each event of its own, however many come: the broker says what there is to say, once.
+        filter = filter.add_directive("async_nats=off".parse()?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match config.format {
         LogFormat::Pretty => builder.with_ansi(io::stderr().is_terminal()).finish().try_init()?,

@@ -15,8 +15,8 @@ use crate::config::{BrokerConfig, Interest, Secret};
 const FIRST_CONNECT: Duration = Duration::from_secs(10);
 /// How long the connect to one address may take.
 const CONNECT: Duration = Duration::from_secs(4);
-/// Between two pings. A connection is given up when two are unanswered as the third is due.
-const PING: Duration = Duration::from_secs(4);
+/// Between two pings. A connection is given up when two are unanswered as the third is due: after nine seconds of silence.
+const PING: Duration = Duration::from_secs(3);
 /// The pause before the second attempt to reconnect, at most; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The pause between two attempts to reconnect, at most.

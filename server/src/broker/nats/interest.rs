@@ -31,6 +31,9 @@ const BATCH: usize = 1_024;
 /// A subject's messages, until its handle is aborted.
 pub(super) type Messages = Abortable<Subscriber>;
 
+/// A subject that waits to be subscribed, and what ends its messages.
+type Waiting = (Box<str>, AbortRegistration);
+
 /// Who listens to what. Its lock is held for the moment only, never across an await.
 #[derive(Debug)]
 pub(super) struct Interest {
@@ -49,7 +52,7 @@ struct Table {
     /// How many listen to a channel's subject, where shards are subscribed: the rest of a shard is not wanted.
     channels: HashMap<Box<str>, usize>,
     topics: HashMap<Box<str>, Topic>,
-    waiting: VecDeque<(Box<str>, AbortRegistration)>,
+    waiting: VecDeque<Waiting>,
     /// How many subjects ever waited.
     asked: u64,
 }
@@ -158,7 +161,7 @@ impl Interest {
     }
 
     /// What waits to be subscribed, some of it, and how many of all that ever waited are done then.
-    fn batch(&self) -> Option<(u64, Vec<(Box<str>, AbortRegistration)>)> {
+    fn batch(&self) -> Option<(u64, Vec<Waiting>)> {
         let mut table = self.lock();
         let size = table.waiting.len().min(BATCH);
         let batch: Vec<_> = table.waiting.drain(..size).collect();
@@ -171,11 +174,7 @@ impl Interest {
     }
 }
 
-async fn subscribe(
-    client: &Client,
-    batch: Vec<(Box<str>, AbortRegistration)>,
-    streams: &mpsc::Sender<Messages>,
-) -> Result<(), SubscribeError> {
+async fn subscribe(client: &Client, batch: Vec<Waiting>, streams: &mpsc::Sender<Messages>) -> Result<(), SubscribeError> {
     for (subject, registration) in batch {
         if registration.handle().is_aborted() {
             continue;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, SubscribeError, Subscriber};
+use async_nats::{Client, SubscribeError, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{sync::Mutex, time::timeout};
@@ -50,7 +50,7 @@ impl Trips {
 
     /// Ends when the server has processed what was sent before, or after `patience`.
     pub(super) async fn make(&self, patience: Duration) {
-        if timeout(patience, self.there_and_back()).await.is_err() {
+        if timeout(patience, self.there_and_back()).await.is_err() && self.client.connection_state() == State::Connected {
             self.asks_server.fetch_not(Relaxed);
         }
     }

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::{LONG, Node, config_at, entry, name, seqs, server::Server};
-use crate::broker::{Arrival, Broker, Plane, To};
+use crate::{
+    broker::{self, Arrival, Broker, Plane, To},
+    config::{BrokerConfig, NatsUrl},
+};
 
 async fn until(is_alive: bool, broker: &Broker) {
-    let until = Instant::now() + LONG;
+    let until = Instant::now() + 2 * LONG;
     while broker.is_alive() != is_alive {
         assert!(Instant::now() < until, "is_alive() stays {}", !is_alive);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -48,7 +51,7 @@ async fn nothing_blocks_while_the_server_is_gone_and_doubt_follows_its_return() 
 
 #[tokio::test]
 async fn a_server_that_stalls_costs_drops_and_no_time() {
-    let mut server = Server::start(&[]);
+    let server = Server::start(&[]);
     let [one, mut two] = Node::pair(&config_at(&server.url())).await;
     two.broker.listen(Plane::Entries, &name("room:1")).await;
     server.pause();
@@ -77,4 +80,38 @@ async fn a_server_that_stalls_costs_drops_and_no_time() {
             last = seq;
         }
     }
+}
+
+#[tokio::test]
+async fn when_a_server_of_a_cluster_dies_another_takes_over() {
+    let cluster = ["--cluster_name", "c", "--cluster", "nats://127.0.0.1:-1"];
+    let mut first = Server::start(&cluster);
+    let route = format!("nats://127.0.0.1:{}", first.route());
+    let second = Server::start(&[&cluster[..], &["--routes", &route]].concat());
+    while first.routes() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The first instance knows of the second server by the first server only.
+    let config = config_at(&first.url());
+    assert_eq!(broker::check(&config).await.unwrap().cluster.as_deref(), Some("c"));
+    let mut one = Node::start(&config, "one").await;
+    let config = BrokerConfig { url: NatsUrl::parse(&second.url()).unwrap(), ..config };
+    let mut two = Node::start(&config, "two").await;
+    two.broker.listen(Plane::Entries, &name("room:1")).await;
+
+    first.stop();
+    assert!(matches!(one.next().await, Arrival::Doubt));
+    one.broker.publish(&[entry("room:1", 1)]);
+    assert_eq!(seqs(&two.next_entries().await), [1]);
+}
+
+#[tokio::test]
+async fn a_connection_without_an_answer_is_given_up() {
+    let server = Server::start(&[]);
+    let mut one = Node::start(&config_at(&server.url()), "one").await;
+    server.pause();
+    tokio::time::timeout(Duration::from_secs(12), until(false, &one.broker)).await.expect("it is found within about ten seconds");
+    server.resume();
+    assert!(matches!(one.next().await, Arrival::Doubt));
+    assert!(one.broker.is_alive());
 }

@@ -56,12 +56,12 @@ impl Server {
     }
 
     /// Lets it stand still, its connections open.
-    pub(super) fn pause(&mut self) {
+    pub(super) fn pause(&self) {
         self.signal("STOP");
     }
 
     /// Lets it go on.
-    pub(super) fn resume(&mut self) {
+    pub(super) fn resume(&self) {
         self.signal("CONT");
     }
 
@@ -75,6 +75,16 @@ impl Server {
         let json = self.ask("/subsz?subs=1&limit=10000");
         let subscriptions = json["subscriptions_list"].as_array().cloned().unwrap_or_default();
         subscriptions.iter().map(|subscription| subscription["subject"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The port for other servers of its cluster.
+    pub(super) fn route(&self) -> u16 {
+        self.ask("/varz")["cluster"]["cluster_port"].as_u64().unwrap().try_into().unwrap()
+    }
+
+    /// Its connections to other servers of its cluster.
+    pub(super) fn routes(&self) -> u64 {
+        self.ask("/routez")["num_routes"].as_u64().unwrap()
     }
 
     fn ask(&self, path: &str) -> serde_json::Value {

@@ -1,6 +1,10 @@
 //! Connecting: credentials, TLS, and servers that will not do.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -11,7 +15,7 @@ use tokio::{
 
 use super::{LONG, Node, config, config_at, entry, name, seqs, server::Server};
 use crate::{
-    broker::{self, BrokerError, Plane},
+    broker::{self, BrokerError, Plane, To},
     config::{BrokerConfig, NatsUrl, Secret},
 };
 
@@ -55,6 +59,25 @@ async fn users_and_tokens_are_those_of_the_address() {
     }
     let server = Server::start(&["--auth", "t0ken"]);
     broker::check(&config_at(&format!("nats://t0ken@127.0.0.1:{}", server.port))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_needs_what_is_below_the_prefix_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("nats.conf");
+    let below = r#"{ publish: "chat.>", subscribe: "chat.>" }"#;
+    fs::write(&file, format!("authorization {{ users = [ {{ user: me, password: hush, permissions: {below} }} ] }}")).unwrap();
+    let server = Server::start(&["-c", &file.display().to_string()]);
+    let config = BrokerConfig { prefix: "chat".to_owned(), ..config_at(&format!("nats://me:hush@127.0.0.1:{}", server.port)) };
+    let [one, mut two] = Node::pair(&config).await;
+    let began = Instant::now();
+    two.broker.listen(Plane::Entries, &name("room:1")).await;
+    assert!(began.elapsed() < Duration::from_millis(450), "{:?}", began.elapsed());
+    one.broker.publish(&[entry("room:1", 1)]);
+    one.broker.send(To::Presence(&name("room:1")), b"not listened to".to_vec());
+    one.broker.send(To::Instance("two"), b"two".to_vec());
+    assert_eq!(seqs(&two.next_entries().await), [1]);
+    assert_eq!(two.next_message().await, b"two");
 }
 
 #[tokio::test]
