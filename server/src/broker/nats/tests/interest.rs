@@ -73,10 +73,11 @@ async fn many_listens_share_a_trip_to_the_server() {
     let config = config_at(&server.url());
     let node = Node::start(&config, "one").await;
     let rooms: Vec<_> = (0..3_000).map(|at| name(&format!("room:{at}"))).collect();
-    let began = Instant::now();
+    let before = server.messages();
     join_all(rooms.iter().map(|room| node.broker.listen(Plane::Entries, room))).await;
-    assert!(began.elapsed() < Duration::from_millis(450), "{:?}", began.elapsed());
-    assert_eq!(channels(&server, &config.prefix).len(), rooms.len());
+    eventually("the server knows of all", || channels(&server, &config.prefix).len() == rooms.len()).await;
+    let trips = server.messages() - before;
+    assert!((1..=4).contains(&trips), "{trips} trips");
     assert_eq!(node.count("hubbub_broker_subjects"), rooms.len() as u64);
     for room in &rooms {
         node.broker.unlisten(Plane::Entries, room);
@@ -164,5 +165,5 @@ async fn somebody_who_listens_to_everything_slows_one_listen_only() {
     for at in 0..20 {
         node.broker.listen(Plane::Entries, &name(&format!("room:{at}"))).await;
     }
-    assert!(began.elapsed() < Duration::from_millis(450), "{:?}", began.elapsed());
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
 }

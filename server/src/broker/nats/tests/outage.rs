@@ -31,10 +31,12 @@ async fn nothing_blocks_while_the_server_is_gone_and_doubt_follows_its_return() 
         one.broker.publish(&[entry("room:1", seq)]);
     }
     one.broker.send(To::Everybody, b"nobody hears".to_vec());
+    for _ in 0..20 {
+        two.broker.listen(Plane::Entries, &name("room:3")).await;
+        two.broker.unlisten(Plane::Entries, &name("room:3"));
+    }
     two.broker.listen(Plane::Entries, &name("room:2")).await;
-    two.broker.listen(Plane::Entries, &name("room:3")).await;
-    two.broker.unlisten(Plane::Entries, &name("room:3"));
-    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(one.count("hubbub_broker_sent_total{result=\"dropped_disconnected\"}"), 10_001);
 
     server.restart();
@@ -69,7 +71,7 @@ async fn a_server_that_stalls_costs_drops_and_no_time() {
     for _ in 0..1_000 {
         one.broker.publish(&[entry("room:1", seq)]);
     }
-    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     server.resume();
     // Whatever was lost, what arrives is in order.
     let mut last = 0;

@@ -77,6 +77,11 @@ impl Server {
         subscriptions.iter().map(|subscription| subscription["subject"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Messages that clients have sent it.
+    pub(super) fn messages(&self) -> u64 {
+        self.ask("/varz")["in_msgs"].as_u64().unwrap()
+    }
+
     /// The port for other servers of its cluster.
     pub(super) fn route(&self) -> u16 {
         self.ask("/varz")["cluster"]["cluster_port"].as_u64().unwrap().try_into().unwrap()

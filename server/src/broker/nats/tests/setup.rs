@@ -1,10 +1,6 @@
 //! Connecting: credentials, TLS, and servers that will not do.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -71,8 +67,10 @@ async fn a_user_needs_what_is_below_the_prefix_and_nothing_else() {
     let config = BrokerConfig { prefix: "chat".to_owned(), ..config_at(&format!("nats://me:hush@127.0.0.1:{}", server.port)) };
     let [one, mut two] = Node::pair(&config).await;
     let began = Instant::now();
-    two.broker.listen(Plane::Entries, &name("room:1")).await;
-    assert!(began.elapsed() < Duration::from_millis(450), "{:?}", began.elapsed());
+    for at in 0..20 {
+        two.broker.listen(Plane::Entries, &name(&format!("room:{at}"))).await;
+    }
+    assert!(began.elapsed() < LONG / 2, "a listen does not wait out its patience: {:?}", began.elapsed());
     one.broker.publish(&[entry("room:1", 1)]);
     one.broker.send(To::Presence(&name("room:1")), b"not listened to".to_vec());
     one.broker.send(To::Instance("two"), b"two".to_vec());
