@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, time::Instant};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use nkeys::KeyPair as NatsKey;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -76,6 +79,40 @@ async fn a_user_needs_what_is_below_the_prefix_and_nothing_else() {
     one.broker.send(To::Instance("two"), b"two".to_vec());
     assert_eq!(seqs(&two.next_entries().await), [1]);
     assert_eq!(two.next_message().await, b"two");
+}
+
+/// A token as NATS has them, signed by `issuer`.
+fn jwt(issuer: &NatsKey, subject: &NatsKey, claims: &Value) -> String {
+    let claims = json!({"jti": "1", "iat": 1, "iss": issuer.public_key(), "name": "a test's", "sub": subject.public_key(), "nats": claims});
+    let parts = [json!({"typ": "JWT", "alg": "ed25519-nkey"}), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signed = parts.join(".");
+    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(signed.as_bytes()).unwrap());
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test]
+async fn credentials_files_are_understood() {
+    let [operator, account, user, stranger] = [NatsKey::new_operator(), NatsKey::new_account(), NatsKey::new_user(), NatsKey::new_user()];
+    let no_limits = json!({"subs": -1, "conn": -1, "leaf": -1, "imports": -1, "exports": -1, "data": -1, "payload": -1, "wildcards": true});
+    let [operator_jwt, account_jwt, user_jwt] = [
+        jwt(&operator, &operator, &json!({"type": "operator", "version": 2})),
+        jwt(&operator, &account, &json!({"type": "account", "version": 2, "limits": no_limits})),
+        jwt(&account, &user, &json!({"type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1})),
+    ];
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("nats.conf");
+    let preload = format!("{{ {}: {account_jwt} }}", account.public_key());
+    fs::write(&file, format!("operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {preload}\n")).unwrap();
+    let server = Server::start(&["-c", &file.display().to_string()]);
+    let credentials = |key: &NatsKey| {
+        let seed = key.seed().unwrap();
+        let [jwt, seed] = [("NATS USER JWT", &user_jwt), ("USER NKEY SEED", &seed)]
+            .map(|(what, content)| format!("-----BEGIN {what}-----\n{content}\n------END {what}------\n\n"));
+        BrokerConfig { credentials: Some(Secret::new((jwt + &seed).as_bytes())), ..config_at(&server.url()) }
+    };
+    broker::check(&credentials(&user)).await.unwrap();
+    let error = broker::check(&credentials(&stranger)).await.unwrap_err();
+    assert!(matches!(error, BrokerError::Refused(_)), "{error:?}");
 }
 
 #[tokio::test]
