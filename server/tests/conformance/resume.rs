@@ -78,6 +78,7 @@ async fn from_memory_reads_no_store(pair: Pair) {
     let mut alice = server.peer("alice").await;
     alice.subscribe("room:1").await;
     alice.publish_many("room:1", 100).await;
+    server.verified().await;
     let reads = |server: &Server| {
         ["replay", "repair", "history"].map(|kind| server.metric(&format!("hubbub_store_reads_total{{kind=\"{kind}\"}}")))
     };
@@ -98,6 +99,7 @@ async fn a_storm_after_a_newcomer_reads_the_store_once(pair: Pair) {
     let server = cold(pair, 150, &[]).await;
     let mut newcomer = server.peer("newcomer").await;
     newcomer.subscribe("room:1").await;
+    server.verified().await;
     let mut storm = Vec::new();
     for _ in 0..30 {
         storm.push(server.peer("bob").await);

@@ -170,6 +170,17 @@ impl Server {
         peer
     }
 
+    /// Waits until whatever feeds there are know that they miss nothing: a look at the store that began after now has passed. Where nobody
+    /// else can write they always know.
+    pub async fn verified(&self) {
+        if self.ground.is_alone() {
+            return;
+        }
+        let looks = || self.metric("hubbub_looks_total{result=\"done\"}");
+        let now = looks();
+        eventually("the store is looked at", || looks() >= now + 2.0).await;
+    }
+
     /// What `/metrics` says of `name`, labels and all.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.app.metrics().render();

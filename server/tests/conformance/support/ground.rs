@@ -47,17 +47,17 @@ impl Ground {
         settings
     }
 
+    /// Whether nobody but one instance can write.
+    pub fn is_alone(&self) -> bool {
+        self.broker == BrokerKind::Local && matches!(self.data, Data::Sqlite(_))
+    }
+
     /// SQLite's file.
     pub fn file(&self) -> PathBuf {
         match &self.data {
             Data::Sqlite(dir) => dir.path().join("hubbub.db"),
             Data::Postgres(_) => panic!("PostgreSQL is no file"),
         }
-    }
-
-    /// The first token of its subjects in NATS.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
     }
 
     /// Keeps every append waiting.
