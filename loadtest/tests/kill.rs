@@ -28,10 +28,9 @@ impl Server {
     fn start() -> Self {
         let dir = TempDir::new().unwrap();
         let address = free_address();
-        let child = Self::spawn(dir.path(), address);
-        let server = Self { dir, address, child };
-        wait_until_ready(address);
-        server
+        let mut child = Self::spawn(dir.path(), address);
+        wait_until_ready(&mut child, address);
+        Self { dir, address, child }
     }
 
     fn spawn(dir: &Path, address: SocketAddr) -> Child {
@@ -40,7 +39,7 @@ impl Server {
     }
 
     fn command(dir: &Path, address: SocketAddr) -> Command {
-        let mut command = Command::new(hubbub());
+        let mut command = common::command(&hubbub());
         command
             .env("HUBBUB_HTTP__LISTEN", address.to_string())
             .env("HUBBUB_STORE__URL", format!("sqlite:{}", dir.join("hubbub.db").display()))
@@ -58,7 +57,7 @@ impl Server {
         self.signal(Signal::KILL);
         assert!(!self.child.wait().unwrap().success());
         self.child = Self::spawn(self.dir.path(), self.address);
-        wait_until_ready(self.address);
+        wait_until_ready(&mut self.child, self.address);
     }
 
     fn token(&self) -> String {

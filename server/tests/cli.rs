@@ -35,6 +35,10 @@ impl Place {
 
     fn hubbub(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
+        // No setting but the test's own.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBBUB_")) {
+            command.env_remove(name);
+        }
         command
             .args(arguments)
             .current_dir(self.dir.path())

@@ -4,14 +4,14 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
+    process::{Child, ExitStatus},
 };
 
 use hubbub_client::Client;
 use tempfile::TempDir;
 
 use crate::{
-    common::{SECRET, free_address, hubbub, wait_until_ready},
+    common::{SECRET, command, free_address, hubbub, wait_until_ready},
     nats::Nats,
     postgres::Postgres,
     proxy::Proxy,
@@ -61,13 +61,14 @@ impl Cluster {
         ];
         let log = self.dir.path().join(format!("log-{}", self.instances.len()));
         let child = spawn(program, &environment, &log, arguments);
-        self.instances.push(Instance { address, program: program.to_owned(), environment, log, child });
-        wait_until_ready(address);
+        let mut instance = Instance { address, program: program.to_owned(), environment, log, child };
+        wait_until_ready(&mut instance.child, address);
+        self.instances.push(instance);
     }
 
     /// A token for `user`, with every grant.
     pub fn token(&self, user: &str) -> String {
-        let output = Command::new(hubbub()).env("HUBBUB_AUTH__SECRET", SECRET).args(["token", "--user", user]).output().unwrap();
+        let output = command(&hubbub()).env("HUBBUB_AUTH__SECRET", SECRET).args(["token", "--user", user]).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -88,7 +89,7 @@ impl Instance {
         self.child.kill().unwrap();
         assert!(!self.child.wait().unwrap().success());
         self.child = spawn(&self.program, &self.environment, &self.log, &[]);
-        wait_until_ready(self.address);
+        wait_until_ready(&mut self.child, self.address);
     }
 
     /// Waits until it has ended by itself.
@@ -113,7 +114,7 @@ impl Drop for Instance {
 
 fn spawn(program: &Path, environment: &[(&'static str, String)], log: &Path, arguments: &[&str]) -> Child {
     let log = fs::File::options().create(true).append(true).open(log).unwrap();
-    Command::new(program)
+    command(program)
         .envs(environment.iter().map(|(key, value)| (key, value)))
         .arg("serve")
         .args(arguments)

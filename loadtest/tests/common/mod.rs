@@ -6,7 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Output,
+    process::{Child, Command, Output},
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,15 @@ pub fn hubbub() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_hubbub-loadtest")).with_file_name("hubbub");
     assert!(path.exists(), "{} is missing: build the whole workspace", path.display());
     path
+}
+
+/// A `program` that sees no setting but those that are added.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBBUB_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 pub fn data(file: &str) -> PathBuf {
@@ -43,9 +52,10 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until the instance at `address` wants traffic.
-pub fn wait_until_ready(address: SocketAddr) {
+/// Waits until the instance at `address`, which is `process`, wants traffic.
+pub fn wait_until_ready(process: &mut Child, address: SocketAddr) {
     wait_until("it is ready", || {
+        assert_eq!(process.try_wait().unwrap(), None, "it has ended instead");
         let Ok(mut stream) = TcpStream::connect(address) else { return false };
         let _ = stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
         let mut answer = String::new();
