@@ -114,11 +114,5 @@ impl Drop for Instance {
 
 fn spawn(program: &Path, environment: &[(&'static str, String)], log: &Path, arguments: &[&str]) -> Child {
     let log = fs::File::options().create(true).append(true).open(log).unwrap();
-    command(program)
-        .envs(environment.iter().map(|(key, value)| (key, value)))
-        .arg("serve")
-        .args(arguments)
-        .stderr(log)
-        .spawn()
-        .unwrap()
+    command(program).envs(environment.iter().map(|(key, value)| (key, value))).arg("serve").args(arguments).stderr(log).spawn().unwrap()
 }

@@ -21,7 +21,7 @@ async fn seq(subscription: &mut Subscription) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn is_found_elsewhere_within_two_seconds() {
     let mut cluster = Cluster::start(1);
-    cluster.join(&hubbub(), &["--fault", "die-after-commit=3"]);
+    cluster.join(&hubbub(), &["--die-after-commit", "3"]);
     let room = ChannelName::parse("room:1").unwrap();
     let reader = cluster.client(0, "reader");
     let mut subscription = reader.subscribe(room.clone(), SubscribeOptions::default()).await.unwrap();

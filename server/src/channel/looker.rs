@@ -85,7 +85,9 @@ impl Looker {
                     since = Some(next);
                     self.watch.seen.store(self.watch.clock.elapsed(), Relaxed);
                     if !std::mem::replace(&mut answered, true) {
-                        tracing::info!("the store answers again");
+                        // Whatever was done to it meanwhile.
+                        tracing::info!("the store answers again: every channel is compared with it");
+                        self.feeds.compare().await;
                     }
                 }
                 Err(error) => {

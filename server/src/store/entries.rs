@@ -300,6 +300,20 @@ pub async fn shares(db: &Db, head: &Head, cursor: Cursor) -> Result<bool, StoreE
     Ok(epoch == cursor.epoch)
 }
 
+/// Whether the entry at `cursor` has the cursor's epoch and is yet another one than `known`: its channel went back, and nobody noticed.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn is_other(db: &Db, channel_id: i64, cursor: Cursor, known: MessageId) -> Result<bool, StoreError> {
+    let id: Option<Vec<u8>> = read!(db, pool => sqlx::query_scalar("SELECT message_id FROM entries WHERE channel_id = $1 AND seq = $2 AND epoch = $3")
+            .bind(channel_id)
+            .bind(column(cursor.seq))
+            .bind(column(cursor.epoch))
+            .fetch_optional(pool)
+            .await)?;
+    Ok(id.is_some_and(|id| id != known.as_bytes()))
+}
+
 /// Deletes at most `limit` of the entries with a seq below `first`. Returns how many.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub_protocol::{ChannelName, Cursor};
+use hubbub_protocol::{ChannelName, Cursor, MessageId};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
@@ -237,8 +237,8 @@ impl Lane {
                 self.repair(channel, after);
             } else if let Some((before, keep)) = feed.wants_recent() {
                 self.read_recent(channel, before, keep);
-            } else if let Some(position) = feed.wants_compare() {
-                self.compare(channel, position);
+            } else if let Some((position, newest)) = feed.wants_compare() {
+                self.compare(channel, position, newest);
             } else if turn == Turn::More {
                 self.wait_for_elders(channel.clone());
                 self.queue(channel);
@@ -321,8 +321,9 @@ impl Lane {
         }
     }
 
-    /// Reads whether the entry at `position` is still what it was. A head below it is a store that has gone back: the epoch rises.
-    fn compare(&self, channel: ChannelName, position: Cursor) {
+    /// Reads whether the entry at `position`, whose id is `newest`, is still what it was. A head below it, or another one of the same epoch in
+    /// its place, is a store that has gone back: the epoch rises.
+    fn compare(&self, channel: ChannelName, position: Cursor, newest: Option<MessageId>) {
         let db = self.parts.db.clone();
         self.parts.metrics.store_reads.of(ReadKind::Compare).increment(1);
         self.spawn(channel.clone(), async move {
@@ -331,7 +332,11 @@ impl Lane {
                 let epoch = epoch::current(&db).await?;
                 let row = channels::head(&db, &channel).await?;
                 let head = row.map_or(Cursor::default(), |row| row.cursor());
-                if head.seq < position.seq {
+                let replaced = match (&row, newest) {
+                    (Some(row), Some(newest)) => entries::is_other(&db, row.channel_id, position, newest).await?,
+                    _ => false,
+                };
+                if head.seq < position.seq || replaced {
                     return Ok(Past { shared: false, head, epoch: epoch::raise(&db, position.epoch).await? });
                 }
                 let shared = match row {
@@ -426,7 +431,7 @@ impl Lane {
         let compare = feed.wants_compare();
         self.bytes = self.bytes + feed.bytes() - before;
         match compare {
-            Some(position) => self.compare(channel, position),
+            Some((position, newest)) => self.compare(channel, position, newest),
             None => self.queue(channel),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use hubbub_protocol::Cursor;
+use hubbub_protocol::{Cursor, MessageId};
 
 use super::{Bounds, Keep, Resume};
 use crate::hub::Delivery;
@@ -50,6 +50,11 @@ impl Log {
 
     pub(super) fn position(&self) -> Cursor {
         self.position
+    }
+
+    /// The id of the entry at the position, if it is here.
+    pub(super) fn newest(&self) -> Option<MessageId> {
+        self.recent.back()?.entry.message_id
     }
 
     /// Where memory begins: what comes after it is here.

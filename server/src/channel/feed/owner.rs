@@ -6,7 +6,7 @@ use std::{
 };
 
 use hubbub_protocol::{
-    ChannelName, Cursor, ErrorCode, ServerFrame,
+    ChannelName, Cursor, ErrorCode, MessageId, ServerFrame,
     frame::{ErrorBody, SkipReason, Slow},
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -164,9 +164,9 @@ impl Feed {
         (self.reading == Reading::Recent).then(|| (self.log.as_ref().map_or(0, |log| log.floor().seq), self.keep))
     }
 
-    /// The position to compare with the store's past, once.
-    pub(super) fn wants_compare(&self) -> Option<Cursor> {
-        (self.reading == Reading::Past).then(|| self.position())
+    /// The position to compare with the store's past, once, and the id of its entry if it is known.
+    pub(super) fn wants_compare(&self) -> Option<(Cursor, Option<MessageId>)> {
+        (self.reading == Reading::Past).then(|| (self.position(), self.log.as_ref().and_then(Log::newest)))
     }
 
     pub(super) fn is_durable(&self) -> bool {
