@@ -7,7 +7,7 @@ use hubbub_server::auth::Action;
 
 use crate::{
     http::{Request, request},
-    support::{Pair, Peer, Server, json, message_id, publish, seq},
+    support::{Pair, Peer, Server, eventually, json, message_id, publish, seq},
 };
 
 crate::on_nats_pairs!(
@@ -18,6 +18,7 @@ crate::on_nats_pairs!(
     batches_that_cross_do_not_lock_each_other_out,
     ephemeral_entries_cross_in_their_publishers_order,
     history_and_info_are_the_same_everywhere,
+    interest_ends_with_the_last_subscriber,
     one_that_stops_leaves_the_others_whole,
 );
 
@@ -196,6 +197,31 @@ async fn history_and_info_are_the_same_everywhere(pair: Pair) {
         assert_eq!((info["messages"].as_u64(), info["head"]["seq"].as_u64()), (Some(15), Some(15)));
     }
     assert_eq!(pages[0], pages[1]);
+}
+
+/// What nobody wants on an instance does not come there.
+async fn interest_ends_with_the_last_subscriber(pair: Pair) {
+    let [a, b] = pair.fleet().await;
+    let subjects = || b.metric("hubbub_broker_subjects");
+    let received = || b.metric("hubbub_broker_received_total{result=\"accepted\"}");
+    let unsubscribe = |id| ClientFrame::Unsubscribe { id, channels: vec!["room:1".to_owned()] };
+    let (mut first, mut last) = (b.peer("first").await, b.peer("last").await);
+    first.subscribe("room:1").await;
+    last.subscribe("room:1").await;
+    eventually("one subject is subscribed for both", || subjects() == 1.0).await;
+    first.request(unsubscribe).await.unwrap();
+    let mut alice = a.peer("alice").await;
+    alice.publish("room:1", "1").await;
+    assert_eq!(seq(&last.entry().await), 1);
+    last.request(unsubscribe).await.unwrap();
+    eventually("nothing is subscribed", || subjects() == 0.0).await;
+    let before = received();
+    alice.publish("room:1", "2").await;
+    last.subscribe("room:2").await;
+    alice.publish("room:2", "1").await;
+    assert_eq!(last.entry().await.channel.as_str(), "room:2");
+    eventually("the one of room:2 has come by NATS", || received() > before).await;
+    assert_eq!(received(), before + 1.0, "and that of room:1 has not");
 }
 
 /// An instance drains while the other publishes; its subscriber goes on over there.
