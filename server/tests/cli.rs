@@ -139,7 +139,8 @@ fn the_configuration_is_checked_whole() {
 #[test]
 fn the_schema_goes_up_and_down_but_not_under_a_server() {
     let place = Place::new();
-    assert!(stdout(&place.run(&["migrate"])).contains("version 1"));
+    let newest = stdout(&place.run(&["migrate"]));
+    assert!(newest.contains("version ") && !newest.contains("version 0"), "{newest}");
     assert!(stdout(&place.run(&["migrate", "--down-to", "0"])).contains("version 0"));
     let _server = place.serve();
     assert!(stderr(&place.run(&["migrate", "--down-to", "0"])).contains("another instance"));
