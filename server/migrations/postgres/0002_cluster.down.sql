@@ -1,7 +1,5 @@
-DROP FUNCTION hubbub_append(TEXT[], TEXT[], BYTEA[], TEXT[], BYTEA[], BIGINT[], BIGINT, TEXT, BIGINT, BIGINT);
-DROP FUNCTION hubbub_channels(TEXT[], BIGINT);
-DROP FUNCTION hubbub_epoch(TEXT, BIGINT, BIGINT);
-DROP FUNCTION hubbub_past();
+DROP FUNCTION hubbub_publish, hubbub_publish_msgpack, hubbub_msgpack_is_payload, hubbub_msgpack, hubbub_msgpack_head;
+DROP FUNCTION hubbub_message_id, hubbub_append, hubbub_channels, hubbub_epoch, hubbub_past;
 DROP TABLE instances;
 DROP INDEX channels_changed;
 ALTER TABLE channels DROP COLUMN changed;

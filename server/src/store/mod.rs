@@ -28,6 +28,7 @@ use crate::config::{StoreConfig, StoreUrl};
 pub use epoch::Mark;
 pub use lease::{Lease, LeaseError, LeaseKind};
 pub use migrate::{MigrateError, Migration};
+pub use postgres::Notices;
 
 /// A transaction that writes. Rolled back when it is dropped.
 pub(crate) enum Tx {
@@ -210,6 +211,14 @@ impl Db {
             Db::Sqlite(sqlite) => sqlite.close().await,
             Db::Postgres(postgres) => postgres.close().await,
         }
+    }
+}
+
+/// Hears of what others publish by `hubbub_publish(…, notify => true)`; `None` on SQLite, where nobody does.
+pub fn listen(db: &Db) -> Option<Notices> {
+    match db {
+        Db::Sqlite(_) => None,
+        Db::Postgres(postgres) => Some(Notices::new(postgres)),
     }
 }
 

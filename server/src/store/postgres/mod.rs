@@ -1,6 +1,7 @@
 //! PostgreSQL: one database for a whole cluster of instances. A pool that writes, a pool that reads.
 
 mod append;
+mod listen;
 mod past;
 
 use std::{
@@ -17,6 +18,7 @@ use sqlx::{
 use super::StoreError;
 use crate::config::{PostgresUrl, StoreConfig};
 
+pub use listen::Notices;
 pub(super) use past::{Past, Seen};
 
 /// The oldest release that is known to work, as `server_version_num` has it.
