@@ -118,6 +118,7 @@ impl App {
             config: config.clone(),
             db: db.clone(),
             hub: hub.clone(),
+            instance: membership.id().to_string(),
             broker: broker.clone(),
             metrics: metrics.clone(),
             world: world.clone(),

@@ -1,4 +1,4 @@
-//! The use cases of real time: publish, subscribe, history. One set of rules, whatever door a request came through.
+//! The use cases of real time: publish, subscribe, history, presence. One set of rules, whatever door a request came through.
 //!
 //! Sessions and REST call [`Channels`]; it asks the grants, keeps the bounds, and speaks to the store and the feeds. It knows no
 //! socket and no format.
@@ -9,6 +9,7 @@ mod history;
 mod info;
 mod janitor;
 mod looker;
+pub mod presence;
 mod publish;
 mod refused;
 mod subscribe;
@@ -30,6 +31,7 @@ use crate::{
     world::World,
 };
 use feed::{Feeds, Keep, Looks};
+use presence::Presence;
 
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
@@ -50,6 +52,7 @@ pub struct Channels {
     queues: Box<[mpsc::Sender<append::Pending>]>,
     hash: FixedState,
     broker: Broker,
+    presence: Presence,
     metrics: Arc<Metrics>,
     world: World,
 }
@@ -63,6 +66,8 @@ pub struct Parts {
     pub db: Db,
     /// Who listens.
     pub hub: Arc<Hub>,
+    /// This instance's id.
+    pub instance: String,
     /// The other instances.
     pub broker: Broker,
     /// Counts.
@@ -78,7 +83,7 @@ pub struct Parts {
 impl Channels {
     /// Starts the lanes, the writers, the looker and the janitor. The writers end, after what is queued, when the tasks are stopped.
     pub fn start(parts: Parts, tasks: &Tasks) -> Arc<Self> {
-        let Parts { config, db, hub, broker, metrics, world, lanes, looks } = parts;
+        let Parts { config, db, hub, instance, broker, metrics, world, lanes, looks } = parts;
         let bounds = feed::Bounds {
             entries: config.channel.feed_entries,
             bytes: config.channel.feed_bytes,
@@ -110,13 +115,19 @@ impl Channels {
         };
         let queues = (0..writers).map(start).collect();
         tasks.spawn_until_stop(janitor::run(config.clone(), db.clone(), world.clock.clone()));
+        let presence = Presence::start(&instance, broker.clone(), metrics.clone(), &world, tasks);
         let hash = FixedState::with_seed(world.chance.seed());
-        Arc::new(Self { config, db, hub, feeds, watch, queues, hash, broker, metrics, world })
+        Arc::new(Self { config, db, hub, feeds, watch, queues, hash, broker, presence, metrics, world })
     }
 
     /// The looker's handle; `None` if nobody but this instance writes.
     pub fn watch(&self) -> Option<&Arc<Watch>> {
         self.watch.as_ref()
+    }
+
+    /// Who is there.
+    pub fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// Entries of one channel have come from another instance.

@@ -15,6 +15,8 @@ pub enum Refused {
     NotFound,
     #[error("this channel is ephemeral and keeps nothing")]
     NotDurable,
+    #[error("the channel's namespace has no presence")]
+    PresenceDisabled,
     #[error("the payload is longer than this server takes")]
     PayloadTooLarge,
     #[error("the message id is older than the dedup window; if you know that it was not published, publish with a new id")]
@@ -25,6 +27,10 @@ pub enum Refused {
     IdReused,
     #[error("`limit` is 1 to the server's history page, and only one of `after` and `before` is given")]
     OutOfRange,
+    #[error("`limit` is 1 to 1000 members")]
+    LimitOutOfRange,
+    #[error("this instance shows the members of too many channels already; try again later")]
+    Crowded,
     #[error("it is not known whether the message was stored; publish again with the same message id")]
     Unknown,
     #[error("the store does not answer; nothing was stored")]
@@ -43,14 +49,15 @@ impl Refused {
             Refused::ChannelInvalid => ErrorCode::ChannelInvalid,
             Refused::NotFound => ErrorCode::NotFound,
             Refused::NotDurable => ErrorCode::NotDurable,
+            Refused::PresenceDisabled => ErrorCode::PresenceDisabled,
             Refused::PayloadTooLarge => ErrorCode::PayloadTooLarge,
             Refused::TooOld => ErrorCode::TooOld,
             Refused::TooNew => ErrorCode::TooNew,
             Refused::IdReused => ErrorCode::IdReused,
-            Refused::OutOfRange => ErrorCode::OutOfRange,
+            Refused::OutOfRange | Refused::LimitOutOfRange => ErrorCode::OutOfRange,
             Refused::Unknown => ErrorCode::Unknown,
             Refused::Unavailable => ErrorCode::Unavailable,
-            Refused::Overloaded => ErrorCode::Overloaded,
+            Refused::Overloaded | Refused::Crowded => ErrorCode::Overloaded,
             Refused::Draining => ErrorCode::Draining,
         }
     }

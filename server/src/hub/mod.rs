@@ -21,7 +21,7 @@ use dashmap::DashMap;
 use foldhash::quality::FixedState;
 use hubbub_protocol::{ChannelName, Cursor, ServerFrame};
 
-pub use outbox::{Delivered, Drive, Live, Outbox, Sink, Step};
+pub use outbox::{Delivered, Drive, Live, Offered, Outbox, Sink, Step};
 pub use subscription::{Standing, Subscription};
 pub use wire::{Delivery, Wire, close, message};
 

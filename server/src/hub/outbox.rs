@@ -52,6 +52,20 @@ pub struct Delivered {
     pub overflow: Option<Slow>,
 }
 
+/// What became of bytes that may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// They are in the outbox.
+    Taken {
+        /// Nobody had promised to flush it: the caller does.
+        flush: bool,
+    },
+    /// The peer does not read, or too much waits already.
+    NoRoom,
+    /// The subscription has ended, or the connection.
+    Over,
+}
+
 /// A step of a catch-up.
 #[derive(Debug)]
 pub struct Step {
@@ -191,6 +205,20 @@ impl Outbox {
         }
         delivered.touched = !std::mem::replace(&mut inner.touched, true);
         delivered
+    }
+
+    /// Appends bytes of the subscription's channel that are not an entry and may be left out: never more than half of the outbox, and
+    /// nothing while the peer does not read. Writes only where the bound is reached.
+    pub fn offer(&self, subscription: &Subscription, bytes: Bytes) -> Offered {
+        let mut inner = self.lock();
+        if inner.phase != Phase::Open || subscription.standing() == Standing::Ended {
+            return Offered::Over;
+        }
+        if inner.blocked || !inner.has_room(self, Slow::Latest, bytes.len()) {
+            return Offered::NoRoom;
+        }
+        inner.append(bytes);
+        Offered::Taken { flush: !std::mem::replace(&mut inner.touched, true) }
     }
 
     /// Ends the time between joining and the reply: now entries may be pushed, or pulled if it lacks some.

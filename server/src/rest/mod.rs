@@ -4,6 +4,7 @@ mod channels;
 mod entries;
 mod health;
 mod instances;
+mod presence;
 
 use std::{sync::Arc, time::Duration};
 
@@ -63,7 +64,12 @@ impl FromRef<Api> for Arc<Membership> {
 /// around everything but the sockets.
 pub fn router(api: Api) -> Router {
     let http = &api.backend.config.http;
-    let mut timed = Router::new().merge(channels::router()).merge(entries::router()).merge(health::router()).merge(instances::router());
+    let mut timed = Router::new()
+        .merge(channels::router())
+        .merge(entries::router())
+        .merge(presence::router())
+        .merge(health::router())
+        .merge(instances::router());
     if http.metrics {
         timed = timed.merge(health::metrics_router());
     }

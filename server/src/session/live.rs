@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use hubbub_protocol::{
     ChannelName, ClientFrame, ErrorCode, MessageId, ServerFrame, encode,
     frame::{
-        Channels as ChannelList, ErrorBody, Head, History, Pong, Publish, Refreshed, RequestId, SubscribeChannel, Subscribed,
-        UnsubscribedChannel,
+        Channels as ChannelList, ErrorBody, Head, History, Pong, PresenceRequest, Publish, Refreshed, RequestId, SubscribeChannel,
+        Subscribed, UnsubscribedChannel,
     },
 };
 use serde::Serialize;
@@ -20,7 +20,10 @@ use serde::Serialize;
 use super::{Backend, Vitals, replies::Replies};
 use crate::{
     auth::{Action, Identity},
-    channel::{Accepted, Direction, NewMessage, Refused, Ticket},
+    channel::{
+        Accepted, Direction, NewMessage, Refused, Ticket,
+        presence::{Attendance, Place, Wish},
+    },
     hub::{Outbox, Standing, Subscription},
 };
 
@@ -35,10 +38,23 @@ pub(super) struct Session {
     backend: Arc<Backend>,
     outbox: Arc<Outbox>,
     vitals: Arc<Vitals>,
-    subscriptions: HashMap<ChannelName, Arc<Subscription>, FixedState>,
+    subscriptions: HashMap<ChannelName, Seat, FixedState>,
     replies: Replies,
     /// Who pulled last.
     pulled: Option<ChannelName>,
+}
+
+/// A subscription, and its place among the channel's members: both end together.
+#[derive(Debug)]
+struct Seat {
+    subscription: Arc<Subscription>,
+    _place: Option<Box<Place>>,
+}
+
+impl Seat {
+    fn is_revoked(&self) -> bool {
+        self.subscription.standing() == Standing::Ended
+    }
 }
 
 impl Session {
@@ -67,9 +83,7 @@ impl Session {
             ClientFrame::Unsubscribe { id, channels } => self.unsubscribe(id, channels).await,
             ClientFrame::Publish(publish) => self.publish(publish).await,
             ClientFrame::History(history) => self.history(history).await,
-            ClientFrame::Presence(request) => {
-                self.refuse(Some(request.id), ErrorBody::new(ErrorCode::PresenceDisabled, "the channel's namespace has no presence"));
-            }
+            ClientFrame::Presence(request) => self.presence(request).await,
             ClientFrame::Ping { id } => self.reply(id, &Pong { time: self.backend.world.clock.now() }),
         }
     }
@@ -136,30 +150,35 @@ impl Session {
         let results = join_all(attempts).await;
         let mut list = ChannelList { channels: Vec::with_capacity(results.len()) };
         let mut accepted = Vec::new();
+        // For lists of members: more would not fit into the outbox.
+        let mut room = self.outbox.limit() / 2;
         for result in results {
             match result {
-                Ok(one) => {
+                Ok((mut one, mut attendance)) => {
+                    attendance.fit(&mut room);
+                    one.answer.presence = attendance.state.take();
                     list.channels.push(one.answer);
-                    accepted.push((one.subscription, one.skip));
+                    accepted.push((one.subscription, one.skip, attendance));
                 }
                 Err((channel, error)) => list.channels.push(Subscribed { channel, error: Some(error), ..Subscribed::default() }),
             }
         }
         self.reply(id, &list);
         self.backend.metrics.subscriptions.increment(accepted.len() as f64);
-        for (subscription, skip) in accepted {
+        for (subscription, skip, attendance) in accepted {
             if let Some(skip) = skip {
                 self.outbox.push(skip);
             }
             self.outbox.activate(&subscription);
-            self.subscriptions.insert(subscription.channel.clone(), subscription);
+            let place = self.backend.channels.attended(&subscription, attendance).await;
+            self.subscriptions.insert(subscription.channel.clone(), Seat { subscription, _place: place });
         }
     }
 
     /// What the server has ended by its own will is no subscription any more.
     fn forget_revoked(&mut self, channels: &[SubscribeChannel]) {
         for asked in channels {
-            if self.subscriptions.get(asked.channel.as_str()).is_some_and(|one| one.standing() == Standing::Ended) {
+            if self.subscriptions.get(asked.channel.as_str()).is_some_and(Seat::is_revoked) {
                 self.subscriptions.remove(asked.channel.as_str());
                 self.backend.metrics.subscriptions.decrement(1.0);
             }
@@ -178,21 +197,40 @@ impl Session {
         Ok(name)
     }
 
-    async fn join(&self, asked: SubscribeChannel, name: Result<ChannelName, ErrorBody>) -> Result<Accepted, (String, ErrorBody)> {
+    async fn join(
+        &self,
+        asked: SubscribeChannel,
+        name: Result<ChannelName, ErrorBody>,
+    ) -> Result<(Accepted, Attendance), (String, ErrorBody)> {
         let name = match name {
             Ok(name) => name,
             Err(error) => return Err((asked.channel, error)),
         };
-        let joined = self.backend.channels.subscribe(&self.identity, self.outbox.clone(), name, asked.since, asked.slow).await;
-        joined.map_err(|refused| (asked.channel, refused.body()))
+        self.accept(&asked, name).await.map_err(|refused| (asked.channel, refused.body()))
+    }
+
+    async fn accept(&self, asked: &SubscribeChannel, name: ChannelName) -> Result<(Accepted, Attendance), Refused> {
+        let channels = &self.backend.channels;
+        let wish = if asked.presence { Wish::Watch } else { Wish::Attend };
+        if wish == Wish::Watch {
+            channels.may_watch(&self.identity, &name)?;
+        }
+        let accepted = channels.subscribe(&self.identity, self.outbox.clone(), name.clone(), asked.since, asked.slow).await?;
+        match channels.attend(&self.identity, &name, wish).await {
+            Ok(attendance) => Ok((accepted, attendance)),
+            Err(refused) => {
+                channels.unsubscribe(accepted.subscription).await;
+                Err(refused)
+            }
+        }
     }
 
     async fn unsubscribe(&mut self, id: RequestId, channels: Vec<String>) {
         let mut list = ChannelList { channels: Vec::with_capacity(channels.len()) };
         for channel in channels {
             let error = match self.subscriptions.remove(channel.as_str()) {
-                Some(subscription) => {
-                    self.end(subscription).await;
+                Some(seat) => {
+                    self.end(seat).await;
                     None
                 }
                 None => Some(ErrorBody::new(ErrorCode::NotSubscribed, "there is no such subscription on this connection")),
@@ -202,9 +240,17 @@ impl Session {
         self.reply(id, &list);
     }
 
-    async fn end(&self, subscription: Arc<Subscription>) {
+    async fn end(&self, seat: Seat) {
         self.backend.metrics.subscriptions.decrement(1.0);
-        self.backend.channels.unsubscribe(subscription).await;
+        self.backend.channels.unsubscribe(seat.subscription).await;
+    }
+
+    async fn presence(&self, request: PresenceRequest) {
+        let PresenceRequest { id, channel, after, limit } = request;
+        match self.backend.channels.members(&self.identity, &channel, after, limit, self.outbox.limit() / 2).await {
+            Ok(page) => self.reply(id, &page),
+            Err(refused) => self.refuse(Some(id), refused.body()),
+        }
     }
 
     async fn history(&self, history: History) {
@@ -243,8 +289,8 @@ impl Session {
         let lost: Vec<ChannelName> =
             self.subscriptions.keys().filter(|channel| !self.identity.grants.allows(Action::Subscribe, channel)).cloned().collect();
         for channel in lost {
-            if let Some(subscription) = self.subscriptions.remove(&channel) {
-                self.end(subscription).await;
+            if let Some(seat) = self.subscriptions.remove(&channel) {
+                self.end(seat).await;
                 let error = Refused::Forbidden.body();
                 self.outbox.push(self.outbox.wire().frame(&ServerFrame::Unsubscribed { channel, error }));
             }
@@ -252,7 +298,7 @@ impl Session {
     }
 
     pub(super) async fn catch_up(&mut self) {
-        let mut turns: Vec<_> = self.subscriptions.values().cloned().collect();
+        let mut turns: Vec<_> = self.subscriptions.values().map(|seat| seat.subscription.clone()).collect();
         // From where it stopped: a channel that is behind all the time must not keep the others waiting.
         if let Some(last) = self.pulled.as_ref().and_then(|pulled| turns.iter().position(|turn| turn.channel == *pulled)) {
             turns.rotate_left(last + 1);
@@ -269,8 +315,13 @@ impl Session {
     }
 
     /// Tells how far the subscriptions have come, and makes the peer's transport answer.
-    pub(super) fn heartbeat(&self) {
-        let heads = |subscription: &Arc<Subscription>| {
+    pub(super) fn heartbeat(&mut self) {
+        // Who was told to subscribe again and has not is no member for longer than this.
+        for (_, seat) in self.subscriptions.extract_if(|_, seat| seat.is_revoked()) {
+            drop(seat);
+            self.backend.metrics.subscriptions.decrement(1.0);
+        }
+        let heads = |Seat { subscription, .. }: &Seat| {
             let cursor = self.outbox.moved(subscription)?;
             Some(Head { channel: subscription.channel.clone(), cursor })
         };
@@ -282,8 +333,8 @@ impl Session {
     }
 
     pub(super) async fn leave(mut self) {
-        for (_, subscription) in std::mem::take(&mut self.subscriptions) {
-            self.end(subscription).await;
+        for (_, seat) in std::mem::take(&mut self.subscriptions) {
+            self.end(seat).await;
         }
         tracing::debug!(session = %self.id, user = %self.identity.user, "left");
     }

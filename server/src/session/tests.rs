@@ -31,6 +31,7 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
         config: config.clone(),
         db: db.clone(),
         hub: Arc::new(Hub::new(1)),
+        instance: "test".to_owned(),
         broker: Broker::Local,
         metrics: metrics.clone(),
         world: world.clone(),

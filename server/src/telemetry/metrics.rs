@@ -74,6 +74,18 @@ pub struct Metrics {
     pub broker_slow_consumer: Counter,
     /// Subjects of channels subscribed now.
     pub broker_subjects: Gauge,
+    /// Members of channels on this instance.
+    pub presence_members: Gauge,
+    /// Channels whose members are viewed here.
+    pub presence_views: Gauge,
+    /// Messages about presence sent to other instances.
+    pub presence_sent: Counter,
+    /// Their bytes.
+    pub presence_sent_bytes: Counter,
+    /// Messages about presence that came from other instances.
+    pub presence_received: Counter,
+    /// Of what came, messages that could not be read, or came while too many waited.
+    pub presence_refused: Counter,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -115,6 +127,13 @@ impl Metrics {
             broker_reconnects: make.counter("hubbub_broker_reconnects_total", "Reconnects to the broker."),
             broker_slow_consumer: make.counter("hubbub_broker_slow_consumer_total", "Messages dropped here because they came too fast."),
             broker_subjects: make.gauge("hubbub_broker_subjects", "Subjects of channels subscribed at the broker now.", &[]),
+            presence_members: make.gauge("hubbub_presence_members", "Members of channels on this instance.", &[]),
+            presence_views: make.gauge("hubbub_presence_views", "Channels whose members are viewed here.", &[]),
+            presence_sent: make.counter("hubbub_presence_sent_total", "Messages about presence sent to other instances."),
+            presence_sent_bytes: make.counter("hubbub_presence_sent_bytes_total", "Bytes about presence sent to other instances."),
+            presence_received: make.counter("hubbub_presence_received_total", "Messages about presence from other instances."),
+            presence_refused: make
+                .counter("hubbub_presence_refused_total", "Messages about presence that could not be read, or came while too many waited."),
             handle: recorder.handle(),
             recorder,
         }
@@ -229,6 +248,12 @@ mod tests {
         ("hubbub_look_seconds", "histogram"),
         ("hubbub_looks_total", "counter"),
         ("hubbub_outbox_overflows_total", "counter"),
+        ("hubbub_presence_members", "gauge"),
+        ("hubbub_presence_received_total", "counter"),
+        ("hubbub_presence_refused_total", "counter"),
+        ("hubbub_presence_sent_bytes_total", "counter"),
+        ("hubbub_presence_sent_total", "counter"),
+        ("hubbub_presence_views", "gauge"),
         ("hubbub_publishes_total", "counter"),
         ("hubbub_replays_total", "counter"),
         ("hubbub_sessions_unauthenticated", "gauge"),

@@ -71,6 +71,7 @@ impl House {
             config,
             db,
             hub: Arc::new(Hub::new(1)),
+            instance: "test".to_owned(),
             broker: Broker::Local,
             metrics: metrics.clone(),
             world: World::system(),
