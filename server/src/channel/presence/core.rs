@@ -182,11 +182,13 @@ impl Core {
     /// [`MessageError`]: nothing was done.
     pub(super) fn arrived(&mut self, bytes: &[u8], now: u64) -> Result<(), MessageError> {
         let message = Message::decode(bytes)?;
-        let Some((id, _)) = self.alive.get_key_value(&*message.from) else {
-            // Not listed (yet, or any more): when it is, it will be asked.
+        let id: Arc<str> = message.from.into();
+        let room = MAX_ASKED - self.asked.len();
+        self.asked.extend(message.asks.into_iter().take(room).map(|ask| (id.clone(), ask)));
+        if !self.alive.contains_key(&id) {
+            // Not listed (yet, or any more): it is answered but not believed. When it is listed it will be asked.
             return Ok(());
-        };
-        let id = id.clone();
+        }
         if message.bye {
             self.gone.insert(id.clone(), message.generation);
             self.bury(&id, Leave::Later, now);
@@ -198,8 +200,6 @@ impl Core {
         for state in &message.states {
             self.tell(&state.channel, &id, now, |peer, into| peer.state(into, message.generation, state));
         }
-        let room = MAX_ASKED - self.asked.len();
-        self.asked.extend(message.asks.into_iter().take(room).map(|ask| (id.clone(), ask)));
         Ok(())
     }
 

@@ -176,3 +176,78 @@ impl Sealed {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::{Format, frame::Slow};
+
+    use super::{super::roll::Leave, *};
+    use crate::hub::{Sink, tests::frames};
+
+    fn watcher(channel: &ChannelName) -> Arc<Subscription> {
+        Subscription::new(channel.clone(), Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 1 << 16), Slow::Close)
+    }
+
+    fn frame(subscription: &Subscription) -> Option<PresenceChange> {
+        let mut frames = frames(&subscription.outbox.take());
+        assert!(frames.len() < 2);
+        frames.pop().map(|frame| match frame {
+            ServerFrame::Presence(change) => change,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_newcomer_is_told_what_the_others_need_not_know() {
+        let channel = ChannelName::parse("room:1").unwrap();
+        let (mut watchers, mut roll, alice) = (Watchers::default(), Roll::default(), Arc::from("alice"));
+        let (old, new) = (watcher(&channel), watcher(&channel));
+        let (_, seen) = watchers.state(&roll);
+        watchers.add(old.clone(), seen);
+        roll.count(&alice, 0, 1, Leave::Now, 0);
+        watchers.tell(&channel, &mut roll, 0, &mut Vec::new());
+        assert_eq!(frame(&old).unwrap().joined.len(), 1);
+        roll.count(&alice, 1, 0, Leave::Now, 100);
+        let (state, seen) = watchers.state(&roll);
+        assert_eq!(state.members, Some(Vec::new()));
+        watchers.add(new.clone(), seen);
+        roll.count(&alice, 0, 1, Leave::Now, 150);
+        watchers.tell(&channel, &mut roll, 200, &mut Vec::new());
+        assert_eq!(frame(&new), None, "too soon");
+        watchers.tell(&channel, &mut roll, LISTED, &mut Vec::new());
+        assert_eq!(frame(&new).unwrap().joined.len(), 1);
+    }
+
+    #[test]
+    fn who_missed_a_frame_gets_the_list_and_nothing_is_owed_to_the_ended() {
+        let channel = ChannelName::parse("room:1").unwrap();
+        let (mut watchers, mut roll) = (Watchers::default(), Roll::default());
+        let (slow, quick, gone) = (watcher(&channel), watcher(&channel), watcher(&channel));
+        for subscription in [&slow, &quick, &gone] {
+            let (_, seen) = watchers.state(&roll);
+            watchers.add(subscription.clone(), seen);
+        }
+        slow.outbox.stuck();
+        gone.outbox.end(&gone);
+        roll.count(&Arc::from("alice"), 0, 1, Leave::Now, 0);
+        watchers.tell(&channel, &mut roll, 0, &mut Vec::new());
+        assert_eq!((frame(&quick).unwrap().joined.len(), frame(&slow), frame(&gone)), (1, None, None));
+        assert_eq!(watchers.len(), 2);
+        assert!(watchers.is_due(&roll));
+        watchers.tell(&channel, &mut roll, COUNTED, &mut Vec::new());
+        assert_eq!((frame(&quick), frame(&slow).unwrap().members.unwrap().len()), (None, 1));
+        assert!(!watchers.is_due(&roll));
+    }
+
+    #[test]
+    fn a_list_that_the_reply_had_no_room_for_comes_in_a_frame() {
+        let channel = ChannelName::parse("room:1").unwrap();
+        let (mut watchers, mut roll, one) = (Watchers::default(), Roll::default(), watcher(&channel));
+        roll.count(&Arc::from("alice"), 0, 1, Leave::Now, 0);
+        watchers.tell(&channel, &mut roll, 0, &mut Vec::new());
+        let (_, seen) = watchers.state(&roll);
+        watchers.add(one.clone(), seen.without_list());
+        watchers.tell(&channel, &mut roll, COUNTED, &mut Vec::new());
+        assert_eq!(frame(&one).unwrap().members.unwrap().len(), 1);
+    }
+}
