@@ -5,12 +5,15 @@ use std::{future::Future, time::Duration};
 use super::App;
 use crate::{
     broker::{Arrival, Arrivals},
-    instance::About,
+    channel::presence::Alive,
+    instance::{About, Listed},
     store::StoreError,
 };
 
 /// Between two renewals of the leases.
 const RENEW: Duration = Duration::from_secs(3);
+/// Between two looks at who lives.
+const LIST: Duration = Duration::from_secs(1);
 /// Between two notes of how far the store has come.
 const NOTE: Duration = Duration::from_secs(1);
 /// Between two foldings of the metrics.
@@ -38,6 +41,7 @@ impl App {
         });
         self.join_others().await?;
         if let Some(arrivals) = arrivals {
+            self.list_others().await?;
             self.take_in(arrivals);
         }
         Ok(())
@@ -59,6 +63,22 @@ impl App {
                 Ok(())
             }
         });
+        Ok(())
+    }
+
+    /// Tells presence which instances live, now and every second.
+    async fn list_others(&self) -> Result<(), StoreError> {
+        let (membership, channels) = (self.membership.clone(), self.channels.clone());
+        let look = move || {
+            let (membership, channels) = (membership.clone(), channels.clone());
+            async move {
+                let alive = |one: Listed| Alive { id: one.id, generation: one.generation, left_ms: one.left_ms };
+                channels.presence().instances(membership.list().await?.into_iter().map(alive).collect());
+                Ok(())
+            }
+        };
+        look().await?;
+        self.every(LIST, "the instances could not be listed", look);
         Ok(())
     }
 
@@ -84,15 +104,16 @@ impl App {
         }
     }
 
-    /// What comes from other instances goes to the feeds.
+    /// What comes from other instances goes to the feeds and to presence.
     fn take_in(&self, mut arrivals: Arrivals) {
         let channels = self.channels.clone();
         self.tasks.spawn_until_stop(async move {
             while let Some(arrival) = arrivals.recv().await {
                 match arrival {
                     Arrival::Entries(entries) => channels.arrived(entries).await,
-                    Arrival::Message(_) => {}
+                    Arrival::Message(message) => channels.presence().arrived(message),
                     Arrival::Doubt => {
+                        channels.presence().doubt();
                         if let Some(watch) = channels.watch() {
                             watch.doubt();
                         }

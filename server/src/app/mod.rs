@@ -216,6 +216,7 @@ impl App {
             self.connections.abort();
         }
         self.handle.shutdown();
+        self.channels.presence().bye().await;
         if tokio::time::timeout(rest, self.tasks.stop()).await.is_err() {
             tracing::error!("some tasks did not end in time");
         }

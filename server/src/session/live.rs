@@ -317,10 +317,8 @@ impl Session {
     /// Tells how far the subscriptions have come, and makes the peer's transport answer.
     pub(super) fn heartbeat(&mut self) {
         // Who was told to subscribe again and has not is no member for longer than this.
-        for (_, seat) in self.subscriptions.extract_if(|_, seat| seat.is_revoked()) {
-            drop(seat);
-            self.backend.metrics.subscriptions.decrement(1.0);
-        }
+        let revoked = self.subscriptions.extract_if(|_, seat| seat.is_revoked()).count();
+        self.backend.metrics.subscriptions.decrement(revoked as f64);
         let heads = |Seat { subscription, .. }: &Seat| {
             let cursor = self.outbox.moved(subscription)?;
             Some(Head { channel: subscription.channel.clone(), cursor })
