@@ -14,6 +14,7 @@ mod frames;
 mod http;
 mod lifecycle;
 mod order;
+mod presence;
 mod resume;
 mod retry;
 mod slow;

@@ -181,7 +181,9 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn changes(locals: &Locals) -> Vec<(u64, u64, Vec<(String, u32)>)> {
+    type Plain = (u64, u64, Vec<(String, u32)>);
+
+    fn changes(locals: &Locals) -> Vec<Plain> {
         let plain = |counts: Vec<Count>| counts.into_iter().map(|(user, count)| (user.to_string(), count)).collect();
         locals.flush().into_iter().map(|change| (change.n, change.after, plain(change.counts))).collect()
     }

@@ -1,7 +1,7 @@
 //! Who is there: the members of channels in namespaces with presence, over all instances.
 //!
-//! A member is a user with subscriptions, counted. Each instance knows its own ([`locals`]) and tells the others what changed, several
-//! times a second and only where somebody watches; an instance on which somebody wants to see a channel keeps a [`view`] of it: what each
+//! A member is a user with subscriptions, counted. Each instance knows its own (`locals.rs`) and tells the others what changed, several
+//! times a second and only where somebody watches; an instance on which somebody wants to see a channel keeps a view of it: what each
 //! living instance told, merged. Nothing here is stored: that an instance lives is for the app to tell, from its lease.
 //! Sessions and REST come through [`Channels`](super::Channels) (`query.rs`).
 

@@ -75,7 +75,7 @@ impl Watcher {
             } else if change.count > MAX_MEMBERS as u64 {
                 self.list = None;
             } else if let Some(list) = &mut self.list {
-                change.left.iter().for_each(|user| drop(list.remove(user)));
+                change.left.iter().for_each(|user| _ = list.remove(user));
                 list.extend(names(change.joined.clone()));
             } else {
                 panic!("changes of a list that the client does not have: {change:?}");

@@ -122,7 +122,7 @@ impl View {
             Question::State { user, reply } => {
                 let count = locals.count(channel, &user);
                 self.own(&[(user, count)], now);
-                let _ = reply.send(self.watchers.state(&self.roll));
+                let _ = reply.send(self.watchers.state(&mut self.roll));
             }
             Question::Page { after, limit, bytes, reply } => {
                 let _ = reply.send(self.roll.page(after.as_deref(), limit, bytes));

@@ -59,7 +59,12 @@ pub(super) struct Watchers {
 
 impl Watchers {
     /// What a subscriber's reply says.
-    pub(super) fn state(&mut self, roll: &Roll) -> (PresenceState, Seen) {
+    pub(super) fn state(&mut self, roll: &mut Roll) -> (PresenceState, Seen) {
+        if self.watchers.is_empty() && !self.newcomers {
+            // The first: what it is told with its reply is news to nobody.
+            roll.take_news(false);
+            (self.counted, self.told) = (roll.len() > MAX_MEMBERS, roll.len());
+        }
         self.newcomers = true;
         let members = roll.list();
         let seen = Seen { frames: self.frames, listed: members.is_some() };
@@ -84,7 +89,7 @@ impl Watchers {
 
     /// Whether there is something to tell, now or when it is time.
     pub(super) fn is_due(&self, roll: &Roll) -> bool {
-        self.is_news(roll) || self.has_stale()
+        !self.watchers.is_empty() && (self.is_news(roll) || self.has_stale())
     }
 
     fn is_news(&self, roll: &Roll) -> bool {
@@ -101,7 +106,7 @@ impl Watchers {
         let members = roll.len();
         let listed = members <= MAX_MEMBERS;
         let news = self.is_news(roll);
-        if now < self.next_at || !(news || self.has_stale()) {
+        if now < self.next_at || !self.is_due(roll) {
             return;
         }
         self.next_at = now + if listed && news { LISTED } else { COUNTED };
@@ -113,7 +118,7 @@ impl Watchers {
         let change = |joined, left, members| Sealed::new(PresenceChange { channel: channel.clone(), count, joined, left, members });
         let mut whole = change(Vec::new(), Vec::new(), None);
         let mut part = None;
-        if listed && !self.watchers.is_empty() {
+        if listed {
             match changes {
                 News::Changes { joined, left } if !self.counted => {
                     part = (!joined.is_empty() || !left.is_empty()).then(|| change(joined, left, None));
@@ -202,13 +207,13 @@ mod tests {
         let channel = ChannelName::parse("room:1").unwrap();
         let (mut watchers, mut roll, alice) = (Watchers::default(), Roll::default(), Arc::from("alice"));
         let (old, new) = (watcher(&channel), watcher(&channel));
-        let (_, seen) = watchers.state(&roll);
+        let (_, seen) = watchers.state(&mut roll);
         watchers.add(old.clone(), seen);
         roll.count(&alice, 0, 1, Leave::Now, 0);
         watchers.tell(&channel, &mut roll, 0, &mut Vec::new());
         assert_eq!(frame(&old).unwrap().joined.len(), 1);
         roll.count(&alice, 1, 0, Leave::Now, 100);
-        let (state, seen) = watchers.state(&roll);
+        let (state, seen) = watchers.state(&mut roll);
         assert_eq!(state.members, Some(Vec::new()));
         watchers.add(new.clone(), seen);
         roll.count(&alice, 0, 1, Leave::Now, 150);
@@ -224,7 +229,7 @@ mod tests {
         let (mut watchers, mut roll) = (Watchers::default(), Roll::default());
         let (slow, quick, gone) = (watcher(&channel), watcher(&channel), watcher(&channel));
         for subscription in [&slow, &quick, &gone] {
-            let (_, seen) = watchers.state(&roll);
+            let (_, seen) = watchers.state(&mut roll);
             watchers.add(subscription.clone(), seen);
         }
         slow.outbox.stuck();
@@ -245,7 +250,7 @@ mod tests {
         let (mut watchers, mut roll, one) = (Watchers::default(), Roll::default(), watcher(&channel));
         roll.count(&Arc::from("alice"), 0, 1, Leave::Now, 0);
         watchers.tell(&channel, &mut roll, 0, &mut Vec::new());
-        let (_, seen) = watchers.state(&roll);
+        let (_, seen) = watchers.state(&mut roll);
         watchers.add(one.clone(), seen.without_list());
         watchers.tell(&channel, &mut roll, COUNTED, &mut Vec::new());
         assert_eq!(frame(&one).unwrap().members.unwrap().len(), 1);
