@@ -7,7 +7,7 @@ use crate::{
     broker::{Arrival, Arrivals},
     channel::presence::Alive,
     instance::{About, Listed},
-    store::StoreError,
+    store::{self, StoreError},
 };
 
 /// Between two renewals of the leases.
@@ -44,7 +44,22 @@ impl App {
             self.list_others().await?;
             self.take_in(arrivals);
         }
+        self.hear_guests();
         Ok(())
+    }
+
+    /// Looks at once when somebody who published in a transaction of his own asks for it.
+    fn hear_guests(&self) {
+        if let Some(mut notices) = store::listen(&self.db)
+            && let Some(watch) = self.channels.watch().cloned()
+        {
+            self.tasks.spawn_until_stop(async move {
+                loop {
+                    notices.next().await;
+                    watch.look_now();
+                }
+            });
+        }
     }
 
     /// Takes a row among the instances, and keeps it.

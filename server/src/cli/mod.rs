@@ -75,7 +75,7 @@ impl Cli {
             Command::Migrate(migrate) => runtime()?.block_on(migrate.run(&settings.load()?)),
             Command::Instances(instances) => runtime()?.block_on(instances.run(&settings.load()?)),
             Command::Epoch(command) => runtime()?.block_on(command.run(&settings.load()?)),
-            Command::Config(command) => command.run(&settings),
+            Command::Config(command) => runtime()?.block_on(command.run(&settings)),
         }
     }
 }

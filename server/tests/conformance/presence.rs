@@ -78,7 +78,9 @@ impl Watcher {
             if let Some(members) = members {
                 self.list = members.into_iter().map(|member| (member.user, member.connections)).collect();
             }
-            left.iter().for_each(|user| drop(self.list.remove(user)));
+            left.iter().for_each(|user| {
+                self.list.remove(user);
+            });
             self.list.extend(joined.into_iter().map(|member| (member.user, member.connections)));
             self.count = count;
             assert_eq!(self.list.len() as u64, count);
