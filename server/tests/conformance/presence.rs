@@ -78,9 +78,7 @@ impl Watcher {
             if let Some(members) = members {
                 self.list = members.into_iter().map(|member| (member.user, member.connections)).collect();
             }
-            left.iter().for_each(|user| {
-                self.list.remove(user);
-            });
+            left.iter().for_each(|user| _ = self.list.remove(user));
             self.list.extend(joined.into_iter().map(|member| (member.user, member.connections)));
             self.count = count;
             assert_eq!(self.list.len() as u64, count);
@@ -238,9 +236,8 @@ async fn above_the_bound_there_are_counts_and_pages(pair: Pair) {
     // Down to the bound: the list is back.
     peers.truncate(MAX_MEMBERS - 1);
     let list = loop {
-        let change = change(&mut alice).await;
-        if change.members.is_some() {
-            break change.members.unwrap();
+        if let Some(members) = change(&mut alice).await.members {
+            break members;
         }
     };
     assert_eq!(list.len(), MAX_MEMBERS);
