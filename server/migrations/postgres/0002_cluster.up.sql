@@ -181,7 +181,7 @@ $$;
 
 -- JSON as MessagePack, by section 5 of PROTOCOL.md. jsonb has changed some of it before it comes here: it sorts the keys of an object,
 -- knows no -0, and takes 1e2 for 100.
-CREATE FUNCTION hubbub_msgpack(value JSONB, depth INTEGER DEFAULT 0) RETURNS BYTEA LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION hubbub_msgpack(value JSONB, depth INTEGER DEFAULT 0) RETURNS BYTEA LANGUAGE plpgsql IMMUTABLE STRICT AS $$
 DECLARE
     number NUMERIC;
     text   TEXT;
@@ -238,8 +238,8 @@ BEGIN
 END
 $$;
 
--- Whether the bytes are one MessagePack value that every format can carry: what a server asks of a payload (strings with U+0000 apart,
--- which pass there and not here). Anything else would break the frames of every subscriber.
+-- Whether the bytes are one MessagePack value that every format can carry, as the server asks of a payload. Anything else would break
+-- the frames of every subscriber.
 CREATE FUNCTION hubbub_msgpack_is_payload(bytes BYTEA) RETURNS BOOLEAN LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     size   CONSTANT INTEGER := octet_length(bytes);
@@ -248,6 +248,7 @@ DECLARE
     many   BIGINT;
     width  INTEGER;
     kind   TEXT;
+    body   BYTEA;
     is_key BOOLEAN;
     -- For each open container: values still wanted, and whether they are a map's.
     wanted BIGINT[] := '{}';
@@ -304,7 +305,12 @@ BEGIN
             maps[depth] := kind = 'map';
         ELSE
             IF kind = 'string' THEN
-                PERFORM convert_from(substring(bytes FROM at + 1 FOR many::integer), 'UTF8');
+                body := substring(bytes FROM at + 1 FOR many::integer);
+                -- PostgreSQL's text has no U+0000: any other character does for it here.
+                IF position('\x00'::bytea IN body) > 0 THEN
+                    body := decode(replace(replace(encode(body, 'escape'), '\\', '/'), '\000', '/'), 'escape');
+                END IF;
+                PERFORM convert_from(body, 'UTF8');
             END IF;
             at := at + many::integer;
         END IF;

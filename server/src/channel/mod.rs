@@ -36,6 +36,8 @@ use presence::Presence;
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
 pub use looker::Watch;
+#[cfg(test)]
+pub(crate) use publish::digest;
 pub use publish::{NewMessage, Ticket};
 pub use refused::Refused;
 pub use subscribe::Accepted;

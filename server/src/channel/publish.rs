@@ -125,7 +125,7 @@ impl Channels {
 
 /// Tells one content from another: 64 bits of SHA-256 over key and payload. It guards a publisher against its own mistake, not
 /// against an attacker, who could only deceive himself.
-fn digest(message: &NewMessage) -> i64 {
+pub(crate) fn digest(message: &NewMessage) -> i64 {
     let mut digest = Digest::new(&SHA256);
     let key = message.key.as_ref().map_or("", Key::as_str);
     digest.update(&[key.len() as u8]);

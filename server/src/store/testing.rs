@@ -38,7 +38,12 @@ impl Place {
 
     /// Opens it, with its schema.
     pub(crate) async fn open(&self) -> Db {
-        let db = Db::open(&self.config()).await.unwrap();
+        Self::open_at(&self.config()).await
+    }
+
+    /// Opens what is there, with its schema.
+    pub(crate) async fn open_at(config: &StoreConfig) -> Db {
+        let db = Db::open(config).await.unwrap();
         db.migrate().await.unwrap();
         db
     }
