@@ -2,6 +2,7 @@
 
 mod postgres;
 mod publish;
+mod rewind;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,7 +16,7 @@ use proptest::{
 use super::{
     Db, Lease, LeaseError, LeaseKind, Mark, channels,
     entries::{self, Appended, NewEntry, Page},
-    on, testing,
+    epoch, on, testing,
     testing::Place,
 };
 async fn open(dir: &tempfile::TempDir) -> Db {
@@ -324,4 +325,42 @@ async fn a_crash_while_the_mark_changes_is_not_another_past() {
     copy(&dir, ["backup", "t.db"]);
     std::fs::write(&mark, &beside).unwrap();
     assert_eq!(run(&dir, "d", 0).await, 1, "before the commit");
+}
+
+#[tokio::test]
+async fn two_processes_of_one_file_write_the_mark_of_whoever_started_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (open(&dir).await, open(&dir).await);
+    let first = Mark::open(&one, "a".into()).await.unwrap();
+    let second = Mark::open(&two, "b".into()).await.unwrap();
+    let small = |id| Small { channel: 0, publisher: 0, id, content: 0, key: None }.new_entry(0);
+    entries::append(&one, &[small(1)], 1).await.unwrap();
+    second.note(&two).await.unwrap();
+    entries::append(&two, &[small(2)], 1).await.unwrap();
+    // The one that started first, and knows the mark of its own start, is the last to write.
+    first.note(&one).await.unwrap();
+    one.close().await;
+    two.close().await;
+    assert_eq!(run(&dir, "c", 3).await, 1, "nobody restored anything");
+    copy(&dir, ["t.db", "backup"]);
+    run(&dir, "d", 3).await;
+    copy(&dir, ["backup", "t.db"]);
+    assert_eq!(run(&dir, "e", 0).await, 2);
+}
+
+#[tokio::test]
+async fn an_epoch_that_was_raised_at_work_is_noted_beside_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    let mark = Mark::open(&db, "a".into()).await.unwrap();
+    mark.note(&db).await.unwrap();
+    db.close().await;
+    copy(&dir, ["t.db", "backup"]);
+    let db = open(&dir).await;
+    let mark = Mark::open(&db, "b".into()).await.unwrap();
+    assert_eq!(epoch::raise(&db, 4).await.unwrap(), 5);
+    mark.note(&db).await.unwrap();
+    db.close().await;
+    copy(&dir, ["backup", "t.db"]);
+    assert_eq!(run(&dir, "c", 0).await, 6, "above all that were given to entries");
 }
