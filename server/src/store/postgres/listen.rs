@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgConnectOptions, PgListener};
 
 use super::{Postgres, pool};
 
@@ -42,7 +42,7 @@ impl Notices {
 
     async fn connect(&mut self) -> Result<(), sqlx::Error> {
         // It keeps its connection for as long as it lives: not one of those that read.
-        let own = pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.postgres.options.clone());
+        let own = pool(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(PgConnectOptions::clone(&self.postgres.options));
         let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(TOPIC).await?;
         self.listener = Some(listener);

@@ -41,7 +41,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub struct Postgres {
     writer: PgPool,
     reader: PgPool,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -60,7 +60,7 @@ impl Postgres {
             .after_connect(|conn, _| Box::pin(durable(conn)))
             .connect_lazy_with(options.clone().options([("lock_timeout", millis(LOCK))]));
         let reader = pool(config.readers).connect_lazy_with(options.clone());
-        Ok(Self { writer, reader, options, seen: Arc::default() })
+        Ok(Self { writer, reader, options: Arc::new(options), seen: Arc::default() })
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, sqlx::Error> {
@@ -90,7 +90,7 @@ impl Postgres {
 
     /// One connection for statements that may take long, and that nobody wants to see broken off. To be closed after use.
     pub(super) fn patient(&self) -> PgPool {
-        pool(1).connect_lazy_with(self.options.clone().options([("statement_timeout", "0")]))
+        pool(1).connect_lazy_with(PgConnectOptions::clone(&self.options).options([("statement_timeout", "0")]))
     }
 
     /// How far this handle has seen the database come.

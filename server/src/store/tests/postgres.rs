@@ -75,7 +75,7 @@ async fn batches_that_cross_make_one_order_and_no_deadlock() {
                 if row < 20 { format!("shared:{row}") } else { format!("new:{batch}:{row}") }
             };
             let mut news: Vec<_> = (0..ROWS).map(|row| message(&name(row), "w", (writer * BATCHES + batch) * ROWS + row)).collect();
-            if writer % 2 == 0 {
+            if writer.is_multiple_of(2) {
                 news.reverse();
             }
             for appended in entries::append(&db, &news, 1).await.unwrap() {
