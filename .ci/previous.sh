@@ -28,9 +28,14 @@ if [ ! -x "$binary" ]; then
     mkdir -p "$home/src"
     # -m: with the commit's own dates cargo would take new sources for ones that it has compiled.
     git archive "$commit" | tar -xm -C "$home/src"
-    # In the same target folder, where the dependencies are compiled already. It leaves its hubbub where this commit's belongs, and
-    # cargo's next run puts that back.
-    (cd "$home/src" && CARGO_TARGET_DIR=$target cargo build --workspace --bin hubbub >&2)
+    # In the same target folder, where the dependencies are compiled already. Cargo takes two checkouts of one workspace for the same, so
+    # the crates that are not dependencies get a setting in which they differ. It leaves its hubbub where this commit's belongs; the next
+    # run of cargo puts that back.
+    other=()
+    for crate in hubbub-protocol hubbub-client hubbub-server; do
+        other+=(--config "profile.dev.package.$crate.codegen-units=255")
+    done
+    (cd "$home/src" && CARGO_TARGET_DIR=$target cargo build --workspace --bin hubbub "${other[@]}" >&2)
     mv "$target/debug/hubbub" "$binary"
     echo "that took $((SECONDS - begun)) s" >&2
 fi

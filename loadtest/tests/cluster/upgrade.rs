@@ -1,6 +1,6 @@
 //! The previous release beside this one, on one database and one NATS, as in the middle of a rolling upgrade.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use crate::{common::hubbub, instance::Cluster, postgres::service, replay::delays};
 
@@ -13,6 +13,7 @@ fn both_releases_are_one_cluster() {
         println!("LEFT OUT: HUBBUB_TEST_PREVIOUS=none; `.ci/previous.sh` tells why there is no previous release");
         return;
     }
+    assert!(fs::read(&previous).unwrap() != fs::read(hubbub()).unwrap(), "{previous} is this release itself");
     let mut cluster = Cluster::start(0);
     cluster.join(Path::new(&previous), &[]);
     cluster.join(&hubbub(), &[]);
