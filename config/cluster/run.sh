@@ -50,6 +50,7 @@ In a second terminal:
 And in a third, with the same two exports:
 
     hubbub publish room:1 '"hello from the other one"' --url ws://127.0.0.1:${ports[-1]}
+    curl http://127.0.0.1:${ports[0]}/v1/instances -H "Authorization: Bearer \$HUBBUB_TOKEN"
 
 PostgreSQL is at $store and NATS at $broker; with Ctrl-C all of it is gone.
 
