@@ -3,12 +3,11 @@
 //! Each writer has its share of the channels, so that a channel's publishes are in one queue. SQLite has one.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
 use hubbub_protocol::{ChannelName, Entry, frame::Published};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -74,7 +73,7 @@ impl Writer {
     }
 
     /// One answer for each of `batch`. What the store refuses is halved until the row that it refuses stands alone.
-    fn append<'a>(&'a self, batch: &'a [NewEntry]) -> Pin<Box<dyn Future<Output = Vec<Result<Published, Refused>>> + Send + 'a>> {
+    fn append<'a>(&'a self, batch: &'a [NewEntry]) -> BoxFuture<'a, Vec<Result<Published, Refused>>> {
         Box::pin(async move {
             match self.try_append(batch).await {
                 Ok(appended) => {

@@ -17,8 +17,9 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self, config: &Config) -> anyhow::Result<()> {
         let db = Db::open(&config.store).await?;
-        // Not under a running instance.
-        let _lease = Lease::take(&db, "hubbub migrate".to_owned(), LeaseKind::Exclusive).await?;
+        // Up beside a running cluster: releases expand first. Not beside an instance that is alone, and down beside nobody.
+        let kind = if self.down_to.is_some() { LeaseKind::Exclusive } else { LeaseKind::Shared };
+        let _lease = Lease::take(&db, "hubbub migrate".to_owned(), kind).await?;
         match self.down_to {
             Some(version) => db.migrate_down(version).await?,
             None => db.migrate().await?,

@@ -5,10 +5,10 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use thiserror::Error;
 use tokio::{sync::Mutex, time::timeout};
 
@@ -17,6 +17,10 @@ use crate::world::Clock;
 
 /// The row's time, renewed every third of it.
 pub const TERM: Duration = Duration::from_secs(10);
+/// How long a database server may take to notice that the holder's session has ended.
+const NOTICED: Duration = Duration::from_secs(1);
+/// Between two tries meanwhile.
+const AGAIN: Duration = Duration::from_millis(25);
 const NAME: &str = "local";
 /// The advisory lock's number in its database: "hubbub" in ASCII.
 const LOCK: i64 = 0x6875_6262_7562;
@@ -73,8 +77,16 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Held`] if another instance lives that does not share it.
     pub async fn take(db: &Db, holder: String, kind: LeaseKind) -> Result<Self, LeaseError> {
-        if let Some(lock) = try_lock(db, kind).await? {
-            return Ok(Self { holder, kind, lock });
+        let begun = Instant::now();
+        loop {
+            if let Some(lock) = try_lock(db, kind).await? {
+                return Ok(Self { holder, kind, lock });
+            }
+            // A file's lock goes with its process, a session when the server notices that.
+            if matches!(db, Db::Sqlite(_)) || begun.elapsed() > NOTICED {
+                break;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
         // Whom it could be shared with, those share it: the row is of somebody who is gone.
         let shared = kind == LeaseKind::Exclusive && try_lock(db, LeaseKind::Shared).await?.is_some();
@@ -100,13 +112,19 @@ impl Lease {
         self.write(db, now, now + TERM.as_millis() as u64).await
     }
 
-    /// Writes that the lease is given back; the lock goes when this is dropped.
+    /// Writes that the lease is given back, and ends the session that held it; a file's lock goes when this is dropped.
     ///
     /// # Errors
     /// [`StoreError::Database`]; the lock is given back all the same.
     pub async fn release(&self, db: &Db, clock: &Clock) -> Result<(), StoreError> {
         let now = clock.now();
-        self.write(db, now, now).await
+        let written = self.write(db, now, now).await;
+        if let Lock::Session(held) = &self.lock
+            && let Some(conn) = held.lock().await.take()
+        {
+            conn.close().await?;
+        }
+        written
     }
 
     async fn write(&self, db: &Db, now: u64, until: u64) -> Result<(), StoreError> {
