@@ -76,6 +76,13 @@ impl Database {
         Self { url: format!("{place}/{name}{query}"), name }
     }
 
+    /// The same database for another user, `user` or `user:password`.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap();
+        let place = rest.split_once('@').map_or(rest, |(_, place)| place);
+        format!("{scheme}://{user}@{place}")
+    }
+
     /// A connection as the superuser.
     pub(crate) async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()

@@ -394,10 +394,13 @@ async fn instances_are_told_from_their_former_lives() {
 #[tokio::test]
 async fn a_server_that_cannot_be_used_says_why_and_tells_no_password() {
     let database = Database::create().await;
-    let with_password = database.url.replacen("hub@", "hub:geheim@", 1);
-    let (server, _) = with_password.rsplit_once('/').unwrap();
-    let port = |url: &str| format!("{}:1/x", url.rsplit_once(':').unwrap().0);
-    for (url, wanted) in [(port(server), "cannot be reached"), (format!("{server}/t_missing"), "has no database t_missing")] {
+    let stranger = database.url_of("somebody:geheim");
+    let (server, _) = stranger.rsplit_once('/').unwrap();
+    let nowhere = format!("{}:1/x", server.rsplit_once(':').unwrap().0);
+    let missing = format!("{}/t_missing", database.url.rsplit_once('/').unwrap().0);
+    for (url, wanted) in
+        [(nowhere, "cannot be reached"), (stranger.clone(), "does not let somebody in"), (missing, "has no database t_missing")]
+    {
         let error = Db::open(&testing::config(&url)).await.unwrap_err().to_string();
         assert!(error.contains(wanted) && !error.contains("geheim"), "{error}");
     }
