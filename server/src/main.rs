@@ -12,8 +12,20 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hubbub: {error:#}");
+            eprintln!("hubbub: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, but for those that are quoted already by what they caused.
+fn told(error: &anyhow::Error) -> String {
+    let mut whole = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !whole.contains(&cause) {
+            whole.push_str(if whole.is_empty() { "" } else { ": " });
+            whole.push_str(&cause);
+        }
+    }
+    whole
 }

@@ -89,7 +89,7 @@ $$;
 -- every isolation level: what a snapshot of the caller's hides is refused as a serialization failure by the locks.
 CREATE FUNCTION hubbub_append(
     channels TEXT[], publishers TEXT[], message_ids BYTEA[], keys TEXT[], payloads BYTEA[], digests BIGINT[], now BIGINT,
-    seen_mark TEXT, seen_lsn BIGINT, seen_epoch BIGINT,
+    seen_mark TEXT, seen_lsn BIGINT, seen_epoch BIGINT, seen_heads BIGINT[],
     OUT kinds SMALLINT[], OUT epochs BIGINT[], OUT seqs BIGINT[], OUT ordinals BIGINT[], OUT times BIGINT[],
     OUT epoch BIGINT, OUT mark TEXT, OUT lsn BIGINT, OUT raised BOOLEAN
 )
@@ -108,6 +108,13 @@ BEGIN
     SELECT e.epoch, e.mark, e.lsn, e.raised INTO STRICT epoch, mark, lsn, raised
     FROM hubbub_epoch(seen_mark, seen_lsn, seen_epoch) AS e;
     PERFORM hubbub_channels(channels, now);
+    -- A head below one that the caller has seen: whatever else says, this log went back.
+    IF NOT raised AND EXISTS (
+        SELECT FROM unnest(channels, seen_heads) AS s (name, head) JOIN channels AS c ON c.name = s.name WHERE c.head_seq < s.head
+    ) THEN
+        UPDATE cluster AS c SET epoch = c.epoch + 1 WHERE c.id = 1 RETURNING c.epoch INTO STRICT epoch;
+        raised := TRUE;
+    END IF;
     this := pg_current_xact_id()::text::bigint;
     -- A statement after the locks: it sees every publish that committed before they were given.
     WITH input AS (
@@ -370,7 +377,7 @@ BEGIN
         ARRAY[('x' || encode(substring(sha256(
             substring(int4send(octet_length(coalesce(key, ''))) FROM 4) || convert_to(coalesce(key, ''), 'UTF8') || payload
         ) FOR 8), 'hex'))::bit(64)::bigint],
-        now, '', 0, 0
+        now, '', 0, 0, ARRAY[0::bigint]
     ) AS a;
     IF answer.kind = 2 THEN
         RAISE EXCEPTION USING ERRCODE = 'HB006', MESSAGE = 'id_reused: the message id was used with another payload or key';

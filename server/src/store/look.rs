@@ -81,6 +81,7 @@ async fn look_postgres(db: &Db, postgres: &Postgres, since: Option<Since>) -> Re
     let went_back = since.is_some_and(|since| state.went_back(since));
     if !went_back && state.known {
         postgres.remember(&state.past());
+        postgres.see_heads(heads.iter().map(|(channel, head)| (channel.as_str(), head.cursor().seq as i64)));
         return Ok(state.looked(heads, false));
     }
     // Raised unless somebody did it before: what this process has seen of the store decides.

@@ -40,18 +40,29 @@ impl Postgres {
         };
         let row = called.map_err(classify)?;
         self.remember(&row.past);
+        self.see_heads(batch.iter().zip(&row.seqs).map(|(new, seq)| (new.channel.as_str(), *seq)));
         if row.past.raised {
             tracing::warn!(epoch = row.past.epoch, "the database may have gone back in time: the epoch was raised");
         }
         row.answers(batch, now)
     }
 
+    /// These channels have come so far.
+    pub(in crate::store) fn see_heads<'a>(&self, heads: impl Iterator<Item = (&'a str, i64)>) {
+        let mut seen = self.heads();
+        heads.for_each(|(channel, seq)| seen.see(channel, seq));
+    }
+
     async fn query(&self, conn: &mut PgConnection, batch: &[NewEntry], now: u64) -> Result<Row, sqlx::Error> {
         let seen = self.seen();
+        let seen_heads: Vec<i64> = {
+            let heads = self.heads();
+            batch.iter().map(|new| heads.of(new.channel.as_str())).collect()
+        };
         let column = |of: fn(&NewEntry) -> &[u8]| batch.iter().map(of).collect::<Vec<_>>();
         sqlx::query_as(
             "SELECT kinds, epochs, seqs, ordinals, times, epoch, mark, lsn, raised 
-             FROM hubbub_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             FROM hubbub_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(batch.iter().map(|new| new.channel.as_str()).collect::<Vec<_>>())
         .bind(batch.iter().map(|new| &*new.publisher).collect::<Vec<_>>())
@@ -63,6 +74,7 @@ impl Postgres {
         .bind(&seen.mark)
         .bind(seen.lsn)
         .bind(seen.epoch)
+        .bind(seen_heads)
         .fetch_one(conn)
         .await
     }

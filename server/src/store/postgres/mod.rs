@@ -1,6 +1,7 @@
 //! PostgreSQL: one database for a whole cluster of instances. A pool that writes, a pool that reads.
 
 mod append;
+mod heads;
 mod listen;
 mod past;
 
@@ -43,6 +44,7 @@ pub struct Postgres {
     reader: PgPool,
     options: Arc<PgConnectOptions>,
     seen: Arc<Mutex<Seen>>,
+    heads: Arc<Mutex<heads::Heads>>,
 }
 
 impl Postgres {
@@ -60,7 +62,7 @@ impl Postgres {
             .after_connect(|conn, _| Box::pin(durable(conn)))
             .connect_lazy_with(options.clone().options([("lock_timeout", millis(LOCK))]));
         let reader = pool(config.readers).connect_lazy_with(options.clone());
-        Ok(Self { writer, reader, options: Arc::new(options), seen: Arc::default() })
+        Ok(Self { writer, reader, options: Arc::new(options), seen: Arc::default(), heads: Arc::default() })
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, sqlx::Error> {
@@ -100,7 +102,16 @@ impl Postgres {
 
     /// Remembers what the database said of its past, after it was compared with what was seen.
     pub(super) fn remember(&self, past: &Past) {
-        self.lock().take(past);
+        let mut seen = self.lock();
+        if past.raised || past.epoch != seen.epoch {
+            self.heads().forget();
+        }
+        seen.take(past);
+    }
+
+    /// The heads that were seen.
+    fn heads(&self) -> std::sync::MutexGuard<'_, heads::Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {

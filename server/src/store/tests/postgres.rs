@@ -301,6 +301,29 @@ async fn heads_that_are_set_back_are_noticed_by_the_look() {
     assert!(looked.went_back && looked.epoch == 2 && looked.heads[0].1.cursor().seq == 1);
 }
 
+/// As a restore may, with a log that is further on than anybody has seen, and no look between.
+#[tokio::test]
+async fn an_append_notices_that_its_channel_went_back() {
+    let database = Database::create().await;
+    let (one, other) = (open(&database).await, open(&database).await);
+    let append = |db: &Db, id: u32| {
+        let db = db.clone();
+        async move { entries::append(&db, &[message("room:1", "alice", id)], 1).await.unwrap().remove(0) }
+    };
+    for id in 1..=5 {
+        append(&one, id).await;
+    }
+    super::rewind(&one, &ChannelName::parse("room:1").unwrap(), 3).await;
+    let stored = append(&one, 6).await;
+    let place = stored.stored().unwrap().place.unwrap();
+    assert_eq!((place.epoch, place.seq), (2, 4), "the seq that was given before is given again under another epoch");
+    let next = append(&other, 7).await;
+    let place = next.stored().unwrap().place.unwrap();
+    assert_eq!((place.epoch, place.seq), (2, 5));
+    let last = append(&one, 8).await;
+    assert_eq!(last.stored().unwrap().place.unwrap().epoch, 2, "it is raised once");
+}
+
 #[tokio::test]
 async fn notices_come_with_the_commit_and_after_a_lost_connection() {
     let database = Database::create().await;
