@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use super::App;
 use crate::{
     broker::{Arrival, Arrivals},
-    channel::presence::Alive,
+    channel::{Chores, presence::Alive},
     instance::{About, Listed},
     store::{self, StoreError},
 };
@@ -81,14 +81,18 @@ impl App {
         Ok(())
     }
 
-    /// Tells presence which instances live, now and every second.
+    /// Sees which instances live, now and every second: presence goes by it, and the oldest of them deletes what is old.
     async fn list_others(&self) -> Result<(), StoreError> {
         let (membership, channels) = (self.membership.clone(), self.channels.clone());
         let look = move || {
             let (membership, channels) = (membership.clone(), channels.clone());
             async move {
+                let listed = membership.list().await?;
+                let oldest = listed.iter().find(|one| one.left_ms > 0);
+                let ours = oldest.is_none_or(|oldest| oldest.id == **membership.id());
+                channels.share_chores(if ours { Chores::Ours } else { Chores::Theirs });
                 let alive = |one: Listed| Alive { id: one.id, generation: one.generation, left_ms: one.left_ms };
-                channels.presence().instances(membership.list().await?.into_iter().map(alive).collect());
+                channels.presence().instances(listed.into_iter().map(alive).collect());
                 Ok(())
             }
         };

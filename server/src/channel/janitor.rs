@@ -1,18 +1,26 @@
 //! The janitor: deletes what the history no longer shows and ids that the dedup window has passed. Small transactions with pauses
 //! between them, so that a commit never waits long. Nobody depends on it but the disk: reads apply the bounds themselves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use hubbub_protocol::ChannelName;
 
 use crate::{
     config::Config,
-    store::{Db, StoreError, channels, entries, publishes},
+    store::{Db, StoreError, channels, entries, look, publishes},
     world::Clock,
 };
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(30);
+/// Rounds from one that goes through every channel, for the sake of what only grows old, to the next; the others go by what changed.
+const WHOLE: u64 = 60;
 /// Between two transactions.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Rows a transaction: a few milliseconds.
@@ -22,35 +30,88 @@ const CHANNELS: u32 = 100;
 /// An id is kept a little longer than it is accepted.
 const SLACK_MS: u64 = 60_000;
 
-pub(super) async fn run(config: Arc<Config>, db: Db, clock: Clock) {
+/// Which instance of a cluster deletes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chores {
+    /// This one.
+    Ours,
+    /// Another one.
+    Theirs,
+}
+
+/// Whose chores they are, as this instance knows.
+#[derive(Debug)]
+pub(super) struct Duty(AtomicBool);
+
+impl Default for Duty {
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+impl Duty {
+    pub(super) fn set(&self, chores: Chores) {
+        self.0.store(chores == Chores::Ours, Relaxed);
+    }
+}
+
+pub(super) async fn run(config: Arc<Config>, db: Db, clock: Clock, duty: Arc<Duty>) {
+    let mut janitor = Janitor::default();
     loop {
         tokio::time::sleep(EVERY).await;
-        if let Err(error) = round(&config, &db, clock.now()).await {
+        if !duty.0.load(Relaxed) {
+            janitor = Janitor::default();
+        } else if let Err(error) = janitor.round(&config, &db, clock.now()).await {
             tracing::warn!(%error, "old rows could not be deleted; trying again later");
         }
     }
 }
 
-async fn round(config: &Config, db: &Db, now: u64) -> Result<(), StoreError> {
-    let window = config.channel.dedup_window.as_millis() as u64;
-    let forget = now.saturating_sub(window + SLACK_MS);
-    while publishes::trim(db, forget, ROWS).await? == u64::from(ROWS) {
-        tokio::time::sleep(PAUSE).await;
+/// How far the rounds have come.
+#[derive(Debug, Default)]
+struct Janitor {
+    rounds: u64,
+    since: Option<look::Since>,
+}
+
+impl Janitor {
+    async fn round(&mut self, config: &Config, db: &Db, now: u64) -> Result<(), StoreError> {
+        let window = config.channel.dedup_window.as_millis() as u64;
+        let forget = now.saturating_sub(window + SLACK_MS);
+        while publishes::trim(db, forget, ROWS).await? == u64::from(ROWS) {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let whole = self.rounds.is_multiple_of(WHOLE);
+        let looked = look::look(db, self.since).await?;
+        if whole {
+            every_channel(config, db, now).await?;
+        } else {
+            for (channel, head) in looked.heads {
+                trim_channel(config, db, head.channel_id, &channel, head.cursor().seq, now).await?;
+            }
+        }
+        // Only now: what a failed round did not come to is due again.
+        (self.since, self.rounds) = (Some(looked.since), self.rounds + 1);
+        Ok(())
     }
+}
+
+async fn every_channel(config: &Config, db: &Db, now: u64) -> Result<(), StoreError> {
     let mut after = 0;
     loop {
         let page = channels::page(db, after, CHANNELS).await?;
         let Some((last, ..)) = page.last() else { return Ok(()) };
         after = *last;
         for (channel_id, name, head) in page {
-            trim_channel(config, db, channel_id, &name, head as u64, now).await?;
+            if let Ok(name) = ChannelName::parse(&name) {
+                trim_channel(config, db, channel_id, &name, head as u64, now).await?;
+            }
         }
     }
 }
 
-async fn trim_channel(config: &Config, db: &Db, channel_id: i64, name: &str, head: u64, now: u64) -> Result<(), StoreError> {
-    let Ok(name) = ChannelName::parse(name) else { return Ok(()) };
-    let (floor, oldest) = config.namespace(&name).window(head, now);
+async fn trim_channel(config: &Config, db: &Db, channel_id: i64, name: &ChannelName, head: u64, now: u64) -> Result<(), StoreError> {
+    let (floor, oldest) = config.namespace(name).window(head, now);
     let first = entries::first(db, channel_id, floor, oldest).await?.map_or(head + 1, |(seq, _)| seq);
     // Most channels have nothing to delete: look before taking the one writing connection.
     let has_older = entries::first(db, channel_id, 0, 0).await?.is_some_and(|(seq, _)| seq < first);
@@ -90,7 +151,8 @@ mod tests {
         };
         let batch: Vec<NewEntry> = (0..700).map(|_| old(25 * 3_600_000)).chain((0..20).map(|_| old(0))).collect();
         entries::append(&db, &batch, now).await.unwrap();
-        round(&config, &db, now).await.unwrap();
+        let mut janitor = Janitor::default();
+        janitor.round(&config, &db, now).await.unwrap();
         let head = channels::head(&db, &channel).await.unwrap().unwrap();
         let page = Page { after: 0, upto: u64::MAX >> 1, entries: 1_000, bytes: usize::MAX };
         let left = entries::page(&db, &channel, head.channel_id, page).await.unwrap();
@@ -100,5 +162,10 @@ mod tests {
         assert!(matches!(again[0], entries::Appended::Duplicate { seq: 720, .. }));
         let forgotten = entries::append(&db, &batch[..1], now).await.unwrap();
         assert!(matches!(forgotten[0], entries::Appended::Stored(_)));
+        // The next rounds go by what changed.
+        janitor.round(&config, &db, now).await.unwrap();
+        let page = Page { after: 0, upto: u64::MAX >> 1, entries: 1_000, bytes: usize::MAX };
+        let left = entries::page(&db, &channel, head.channel_id, page).await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.place.unwrap().seq).collect::<Vec<_>>(), (712..=721).collect::<Vec<_>>());
     }
 }

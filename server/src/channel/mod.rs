@@ -35,6 +35,7 @@ use presence::Presence;
 
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
+pub use janitor::Chores;
 pub use looker::Watch;
 #[cfg(test)]
 pub(crate) use publish::digest;
@@ -54,6 +55,7 @@ pub struct Channels {
     queues: Box<[mpsc::Sender<append::Pending>]>,
     hash: FixedState,
     broker: Broker,
+    duty: Arc<janitor::Duty>,
     presence: Presence,
     metrics: Arc<Metrics>,
     world: World,
@@ -116,10 +118,16 @@ impl Channels {
             queue
         };
         let queues = (0..writers).map(start).collect();
-        tasks.spawn_until_stop(janitor::run(config.clone(), db.clone(), world.clock.clone()));
+        let duty = Arc::<janitor::Duty>::default();
+        tasks.spawn_until_stop(janitor::run(config.clone(), db.clone(), world.clock.clone(), duty.clone()));
         let presence = Presence::start(&instance, broker.clone(), metrics.clone(), &world, tasks);
         let hash = FixedState::with_seed(world.chance.seed());
-        Arc::new(Self { config, db, hub, feeds, watch, queues, hash, broker, presence, metrics, world })
+        Arc::new(Self { config, db, hub, feeds, watch, queues, hash, broker, presence, duty, metrics, world })
+    }
+
+    /// Tells whether it is this instance that deletes what is old: one in a cluster is enough.
+    pub fn share_chores(&self, chores: Chores) {
+        self.duty.set(chores);
     }
 
     /// The looker's handle; `None` if nobody but this instance writes.
