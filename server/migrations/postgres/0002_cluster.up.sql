@@ -107,14 +107,16 @@ BEGIN
     END IF;
     SELECT e.epoch, e.mark, e.lsn, e.raised INTO STRICT epoch, mark, lsn, raised
     FROM hubbub_epoch(seen_mark, seen_lsn, seen_epoch) AS e;
-    PERFORM hubbub_channels(channels, now);
-    -- A head below one that the caller has seen: whatever else says, this log went back.
+    -- A head below one that the caller has seen: whatever else says, this log went back. Before the heads are locked, as above: heads only
+    -- grow, so what is read here is proof, and the cluster's row is always locked first.
     IF NOT raised AND EXISTS (
         SELECT FROM unnest(channels, seen_heads) AS s (name, head) JOIN channels AS c ON c.name = s.name WHERE c.head_seq < s.head
     ) THEN
-        UPDATE cluster AS c SET epoch = c.epoch + 1 WHERE c.id = 1 RETURNING c.epoch INTO STRICT epoch;
+        UPDATE cluster AS c SET epoch = c.epoch + 1 WHERE c.id = 1 AND c.epoch = hubbub_append.epoch;
+        SELECT c.epoch INTO STRICT epoch FROM cluster AS c WHERE c.id = 1;
         raised := TRUE;
     END IF;
+    PERFORM hubbub_channels(channels, now);
     this := pg_current_xact_id()::text::bigint;
     -- A statement after the locks: it sees every publish that committed before they were given.
     WITH input AS (

@@ -16,6 +16,8 @@ const RENEW: Duration = Duration::from_secs(3);
 const LIST: Duration = Duration::from_secs(1);
 /// Between two notes of how far the store has come.
 const NOTE: Duration = Duration::from_secs(1);
+/// How long one of these may take.
+const LIMIT: Duration = Duration::from_secs(5);
 /// Between two foldings of the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -149,8 +151,10 @@ impl App {
         self.tasks.spawn_until_stop(async move {
             loop {
                 tokio::time::sleep(pause).await;
-                if let Err(error) = act().await {
-                    tracing::warn!(%error, "{trouble}");
+                match tokio::time::timeout(LIMIT, act()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "{trouble}"),
+                    Err(_) => tracing::warn!("{trouble}: the store does not answer"),
                 }
             }
         });

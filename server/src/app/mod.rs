@@ -36,6 +36,8 @@ pub use secret::{SecretError, signing_secret};
 
 /// Between two looks at a lease that another instance holds.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the store may take to be left in order.
+const LAST: Duration = Duration::from_secs(3);
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
 
@@ -220,12 +222,18 @@ impl App {
         if tokio::time::timeout(rest, self.tasks.stop()).await.is_err() {
             tracing::error!("some tasks did not end in time");
         }
-        let left = self.membership.leave().await;
-        let noted = self.mark.note(&self.db).await;
-        if let Err(error) = left.and(noted).and(self.lease.release(&self.db, &self.world.clock).await) {
-            tracing::warn!(%error, "the store could not be left in order");
+        let farewell = async {
+            let left = self.membership.leave().await;
+            let noted = self.mark.note(&self.db).await;
+            let released = self.lease.release(&self.db, &self.world.clock).await;
+            if let Err(error) = left.and(noted).and(released) {
+                tracing::warn!(%error, "the store could not be left in order");
+            }
+            self.db.close().await;
+        };
+        if tokio::time::timeout(LAST, farewell).await.is_err() {
+            tracing::warn!("the store did not answer; it is left as it is");
         }
-        self.db.close().await;
         tracing::info!("hubbub has stopped");
     }
 }

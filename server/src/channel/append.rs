@@ -3,6 +3,7 @@
 //! Each writer has its share of the channels, so that a channel's publishes are in one queue. SQLite has one.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -87,9 +88,28 @@ impl Writer {
                     answers.extend(self.append(second).await);
                     answers
                 }
+                Err(error) if error.blames_a_channel() && batch.iter().any(|new| new.channel != batch[0].channel) => {
+                    self.append_by_channel(batch).await
+                }
                 Err(error) => self.failed(batch, &error).await,
             }
         })
+    }
+
+    /// Each channel by itself: somebody holds one of them.
+    async fn append_by_channel(&self, batch: &[NewEntry]) -> Vec<Result<Published, Refused>> {
+        let mut groups: HashMap<&ChannelName, Vec<usize>> = HashMap::new();
+        for (place, new) in batch.iter().enumerate() {
+            groups.entry(&new.channel).or_default().push(place);
+        }
+        let mut answers = vec![Err(Refused::Unavailable); batch.len()];
+        for places in groups.into_values() {
+            let group: Vec<NewEntry> = places.iter().map(|place| batch[*place].clone()).collect();
+            for (place, answer) in places.into_iter().zip(self.append(&group).await) {
+                answers[place] = answer;
+            }
+        }
+        answers
     }
 
     /// Appends, again and again while the database is away.
@@ -145,7 +165,7 @@ impl Writer {
         let stored: Vec<Arc<Entry>> = appended.iter().filter_map(Appended::stored).cloned().collect();
         self.broker.publish(&stored);
         let mut channels: Vec<(ChannelName, Vec<Arc<Delivery>>)> = Vec::new();
-        let mut places = std::collections::HashMap::new();
+        let mut places = HashMap::new();
         for entry in stored {
             let at = *places.entry(entry.channel.clone()).or_insert_with(|| {
                 channels.push((entry.channel.clone(), Vec::new()));

@@ -78,16 +78,18 @@ impl Looker {
         let mut since = None;
         let mut epoch = None;
         let mut answered = true;
+        // Whether the store's past has to be compared with the feeds'.
+        let mut suspect = false;
         loop {
             let begun = Instant::now();
             match self.look(since, &mut epoch).await {
-                Ok(next) => {
-                    since = Some(next);
+                Ok((next, went_back)) => {
+                    (since, suspect) = (Some(next), suspect || went_back);
                     self.watch.seen.store(self.watch.clock.elapsed(), Relaxed);
                     if !std::mem::replace(&mut answered, true) {
                         // Whatever was done to it meanwhile.
                         tracing::info!("the store answers again: every channel is compared with it");
-                        self.feeds.compare().await;
+                        suspect = true;
                     }
                 }
                 Err(error) => {
@@ -97,6 +99,9 @@ impl Looker {
                     }
                 }
             }
+            if std::mem::take(&mut suspect) && self.feeds.compare(&self.db).await.is_err() {
+                suspect = true;
+            }
             self.metrics.look_seconds.record(begun.elapsed().as_secs_f64());
             tokio::time::sleep(SHORTEST).await;
             // Whoever asked meanwhile is served at once.
@@ -104,20 +109,27 @@ impl Looker {
         }
     }
 
-    async fn look(&self, since: Option<look::Since>, epoch: &mut Option<u64>) -> Result<look::Since, StoreError> {
+    /// Looks once; whether the store may have gone back since the last time, too.
+    async fn look(&self, since: Option<look::Since>, epoch: &mut Option<u64>) -> Result<(look::Since, bool), StoreError> {
         let number = self.looks.begin();
         let look = tokio::time::timeout(LIMIT, look::look(&self.db, since));
-        let looked = look.await.map_err(|_| StoreError::Database(sqlx::Error::PoolTimedOut))??;
+        let Ok(looked) = look.await else {
+            // Not these connections again.
+            self.db.distrust();
+            return Err(StoreError::Database(sqlx::Error::PoolTimedOut));
+        };
+        let looked = looked?;
         let before = epoch.replace(looked.epoch);
         self.looks.know(looked.epoch);
-        if looked.went_back || before.is_some_and(|before| before < looked.epoch) {
+        let went_back = looked.went_back || before.is_some_and(|before| before < looked.epoch);
+        if went_back {
             tracing::warn!(epoch = looked.epoch, "the store may have gone back in time: every channel is compared with it");
-            self.metrics.looks.of(LookResult::WentBack).increment(1);
-            self.feeds.compare().await;
-        } else {
-            self.metrics.looks.of(LookResult::Done).increment(1);
         }
-        self.feeds.looked(number, looked.heads.into_iter().map(|(channel, head)| (channel, head.cursor()))).await;
-        Ok(looked.since)
+        self.metrics.looks.of(if went_back { LookResult::WentBack } else { LookResult::Done }).increment(1);
+        // The first one only tells where to begin: it verifies nothing.
+        if since.is_some() {
+            self.feeds.looked(number, looked.heads.into_iter().map(|(channel, head)| (channel, head.cursor()))).await;
+        }
+        Ok((looked.since, went_back))
     }
 }

@@ -17,8 +17,8 @@ mod subscribe;
 use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::quality::FixedState;
-use hubbub_protocol::{ChannelName, Entry};
-use tokio::sync::mpsc;
+use hubbub_protocol::{ChannelName, Entry, frame::SkipReason};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     auth::{Action, Identity},
@@ -42,6 +42,9 @@ pub(crate) use publish::digest;
 pub use publish::{NewMessage, Ticket};
 pub use refused::Refused;
 pub use subscribe::Accepted;
+
+/// Feeds that compare their pasts with the store's at once: they must not take the connections from those who read for somebody.
+const COMPARISONS: usize = 2;
 
 /// The use cases, and what they work with. One an instance, shared.
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Channels {
             db: db.clone(),
             broker: broker.clone(),
             looks: looks.clone(),
+            comparisons: Arc::new(Semaphore::new(COMPARISONS)),
             tasks: tasks.clone(),
             metrics: metrics.clone(),
             clock: world.clock.clone(),
@@ -149,7 +153,9 @@ impl Channels {
             self.feeds.deliver(&channel, stored).await;
         }
         for delivery in passing {
-            self.feeds.pass(&channel, delivery).await;
+            if !self.feeds.pass_if_room(&channel, delivery).await {
+                self.metrics.skipped_entries.of(SkipReason::Dropped).increment(1);
+            }
         }
     }
 

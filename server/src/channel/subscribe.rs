@@ -1,6 +1,6 @@
 //! Subscribe, and catch up. Resume is subscribe: the same rules, the same answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hubbub_protocol::{
@@ -18,6 +18,11 @@ use crate::{
     store::{StoreError, channels, entries},
     telemetry::ReadKind,
 };
+
+/// How long a replay waits for its feed to see that the store has changed under it.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a replay may take to read a page.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// A subscription that has joined. Send the answer, then `skip`, then activate it.
 #[derive(Debug)]
@@ -77,7 +82,10 @@ impl Channels {
                 _ if !durable => Ok(Outcome::lost(Unrecovered::Ephemeral)),
                 Resume::Fresh | Resume::Whole if joined.position.seq - since.seq <= self.config.channel.replay => Ok(Outcome::whole(since)),
                 Resume::OtherEpoch => Ok(Outcome::lost(Unrecovered::Epoch)),
-                Resume::Fresh | Resume::Whole | Resume::AskStore => self.ask_store(&subscription, since, joined.position).await,
+                Resume::Fresh | Resume::Whole | Resume::AskStore => {
+                    let asked = tokio::time::timeout(LIMIT, self.ask_store(&subscription, since, joined.position));
+                    asked.await.unwrap_or(Err(StoreError::Database(sqlx::Error::PoolTimedOut)))
+                }
             };
             let outcome = match outcome {
                 Ok(outcome) => outcome,
@@ -155,7 +163,8 @@ impl Channels {
         }
         let from = subscription.cursor();
         let Pulled::Store { upto } = self.feeds.pull(subscription.clone()).await else { return };
-        if let Err(error) = self.catch_up_from_store(subscription, from, upto).await {
+        let read = tokio::time::timeout(LIMIT, self.catch_up_from_store(subscription, from, upto));
+        if let Err(error) = read.await.unwrap_or(Err(StoreError::Database(sqlx::Error::PoolTimedOut))) {
             tracing::warn!(channel = subscription.channel.as_str(), %error, "a replay could not be read; its connection is closed");
             // It resumes where it was.
             subscription.outbox.close(hubbub_protocol::CloseCode::Internal, None);
@@ -170,6 +179,13 @@ impl Channels {
             Slow::Close => (entries::page(&self.db, &subscription.channel, head.channel_id, page).await?, SkipReason::Expired),
             Slow::Latest => (entries::latest(&self.db, &subscription.channel, head.channel_id, page).await?, SkipReason::Superseded),
         };
+        if entries.iter().any(|entry| entry.place.is_some_and(|place| place.epoch > upto.epoch)) {
+            // The store has another past than the feed, or a newer epoch: the feed finds out first.
+            self.feeds.compare_one(subscription.channel.clone()).await;
+            tokio::time::sleep(PAUSE).await;
+            subscription.outbox.advance(subscription, from, Vec::new(), Live::NotYet);
+            return Ok(());
+        }
         let wire = subscription.outbox.wire();
         let steps = if entries.is_empty() {
             vec![crate::hub::Step { bytes: skip(subscription, from.seq + 1, upto, SkipReason::Expired), cursor: upto, skips: true }]

@@ -97,7 +97,7 @@ async fn state(sqlite: &Sqlite) -> Result<(i64, String, i64), StoreError> {
 }
 
 /// Waits until no other process is between reading the file and writing what stands beside it, and keeps it so.
-async fn alone(sqlite: &Sqlite) -> Result<File, StoreError> {
+pub(super) async fn alone(sqlite: &Sqlite) -> Result<File, StoreError> {
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(sqlite.beside(".mark.lock")).map_err(failed)?;
     loop {
         match lock.try_lock() {

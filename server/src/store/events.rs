@@ -56,6 +56,6 @@ pub async fn after(db: &Db, after: i64, limit: u32) -> Result<Vec<Logged>, Store
     let limit = i64::from(limit);
     Ok(match db {
         Db::Sqlite(sqlite) => sqlx::query_as(SQLITE).bind(after).bind(limit).fetch_all(sqlite.reader()).await,
-        Db::Postgres(postgres) => sqlx::query_as(POSTGRES).bind(after).bind(limit).fetch_all(postgres.reader()).await,
+        Db::Postgres(postgres) => sqlx::query_as(POSTGRES).bind(after).bind(limit).fetch_all(&postgres.reader()).await,
     }?)
 }

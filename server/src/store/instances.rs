@@ -57,7 +57,7 @@ pub async fn renew(db: &Db, id: &str, about: &str, now: u64) -> Result<i64, Stor
 pub async fn list(db: &Db, now: u64) -> Result<Vec<Instance>, StoreError> {
     let now = match db {
         Db::Sqlite(_) => now as i64,
-        Db::Postgres(postgres) => sqlx::query_scalar(MOMENT).fetch_one(postgres.reader()).await?,
+        Db::Postgres(postgres) => sqlx::query_scalar(MOMENT).fetch_one(&postgres.reader()).await?,
     };
     Ok(read!(db, pool => sqlx::query_as(
         "SELECT id, generation, about, started_at, renewed_at, expires_at - $1 AS left FROM instances ORDER BY started_at, id",

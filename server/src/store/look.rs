@@ -132,7 +132,7 @@ async fn read_postgres(postgres: &Postgres, from: i64) -> Result<(State, Vec<(Ch
          LEFT JOIN channels AS c ON c.changed >= $1",
     )
     .bind(from)
-    .fetch_all(postgres.reader())
+    .fetch_all(&postgres.looker())
     .await?;
     let mut state = None;
     let mut heads = Vec::new();

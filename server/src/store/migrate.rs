@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::migrate::Migrator;
 use thiserror::Error;
 
-use super::{Db, postgres::Postgres};
+use super::{Db, epoch, postgres::Postgres};
 
 // A newer release's migrations do not disturb this one: they expand first, and contract a release later, so that two releases can run side
 // by side, and the older one can be started again meanwhile.
@@ -49,7 +49,11 @@ impl Db {
     /// If a statement fails, or a migration is not what it was when it was run.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         match self {
-            Db::Sqlite(sqlite) => Ok(self.migrator().run(sqlite.writer()).await?),
+            Db::Sqlite(sqlite) => {
+                // Several processes may start at once; sqlx locks nothing here.
+                let _alone = epoch::alone(sqlite).await.map_err(|error| sqlx::migrate::MigrateError::Source(error.into()))?;
+                Ok(self.migrator().run(sqlite.writer()).await?)
+            }
             Db::Postgres(postgres) => {
                 if self.is_migrated(postgres).await? {
                     return Ok(());
@@ -64,12 +68,13 @@ impl Db {
 
     /// Whether nothing is missing. The server's own role may look, but not migrate.
     async fn is_migrated(&self, postgres: &Postgres) -> Result<bool, sqlx::migrate::MigrateError> {
-        let table: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text").fetch_one(postgres.reader()).await?;
+        let table: Option<String> =
+            sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text").fetch_one(&postgres.reader()).await?;
         if table.is_none() {
             return Ok(false);
         }
         let applied: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
-            .fetch_all(postgres.reader())
+            .fetch_all(&postgres.reader())
             .await?;
         let mut ups = self.migrator().iter().filter(|migration| migration.migration_type.is_up_migration());
         Ok(ups.all(|migration| applied.iter().any(|(version, sum)| *version == migration.version && *sum == *migration.checksum)))

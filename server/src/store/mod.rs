@@ -11,6 +11,7 @@ pub mod instances;
 mod lease;
 pub mod look;
 mod migrate;
+pub mod pasts;
 mod postgres;
 pub(crate) mod publishes;
 mod sqlite;
@@ -87,7 +88,8 @@ macro_rules! read {
                 $body
             }
             $crate::store::Db::Postgres(postgres) => {
-                let $pool = postgres.reader();
+                let pool = postgres.reader();
+                let $pool = &pool;
                 $body
             }
         }
@@ -114,10 +116,15 @@ impl StoreError {
         !matches!(error.kind(), sqlx::error::ErrorKind::Other) || error.code().is_some_and(|code| refused(&code))
     }
 
-    /// The database gave this transaction up for another's sake: serialization, deadlock, a lock that was not given in time.
+    /// Whether somebody else's transaction holds the head of a channel for too long: the other channels may go on without it.
+    pub fn blames_a_channel(&self) -> bool {
+        matches!(self, StoreError::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03"))
+    }
+
+    /// The database gave this transaction up for another's sake: serialization, deadlock.
     fn is_conflict(&self) -> bool {
         let StoreError::Database(sqlx::Error::Database(error)) = self else { return false };
-        matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03"))
+        matches!(error.code().as_deref(), Some("40001" | "40P01"))
     }
 }
 
@@ -180,6 +187,14 @@ impl Db {
         match self {
             Db::Sqlite(_) => 1,
             Db::Postgres(postgres) => postgres.writers(),
+        }
+    }
+
+    /// Somebody waited in vain for an answer: new connections are made for whatever comes next. A file always answers.
+    pub fn distrust(&self) {
+        match self {
+            Db::Sqlite(_) => {}
+            Db::Postgres(postgres) => postgres.distrust(),
         }
     }
 

@@ -92,9 +92,19 @@ impl Inbox {
         }
     }
 
-    /// Whether the last work is a look into the store.
-    pub(super) fn ends_with_verify(&self) -> bool {
-        matches!(self.works.back(), Some(Work::Verify))
+    /// Whether the last work asks the store what `work` would ask it again.
+    pub(super) fn ends_with(&self, work: &Work) -> bool {
+        matches!((self.works.back(), work), (Some(Work::Verify), Work::Verify) | (Some(Work::Compare), Work::Compare))
+    }
+
+    /// Drops of the published entries at the front those that `keep` does not want.
+    pub(super) fn retain_published(&mut self, keep: impl Fn(&Delivery) -> bool) {
+        if let Some(mut entries) = self.pop_entries() {
+            entries.retain(|delivery| keep(delivery));
+            if !entries.is_empty() {
+                self.push_front(Work::Entries(entries));
+            }
+        }
     }
 
     /// How many entries wait.

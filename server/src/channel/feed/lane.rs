@@ -35,6 +35,8 @@ const TAKEN: usize = 256;
 const REPAIR: u32 = 1_000;
 /// Their payloads' bytes.
 const REPAIR_BYTES: usize = 1 << 20;
+/// How long a read may take.
+const LIMIT: Duration = Duration::from_secs(10);
 /// Before a failed read is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long an entry waits for its elders: two instances' publishes overtake each other as a matter of course.
@@ -50,6 +52,29 @@ pub(super) enum Fetched {
     Repaired(Result<(Vec<Arc<Delivery>>, Cursor), StoreError>),
     /// Whether the position is part of the store's past.
     Compared(Result<Past, StoreError>),
+}
+
+impl Fetched {
+    /// The database did not answer.
+    fn nothing(reading: Reading) -> Self {
+        let silent = || StoreError::Database(sqlx::Error::PoolTimedOut);
+        match reading {
+            Reading::Nothing | Reading::Head => Fetched::Loaded(Err(silent())),
+            Reading::Recent => Fetched::Recent(Err(silent())),
+            Reading::Hole => Fetched::Repaired(Err(silent())),
+            Reading::Past => Fetched::Compared(Err(silent())),
+        }
+    }
+
+    /// What was asked.
+    fn reading(&self) -> Reading {
+        match self {
+            Fetched::Loaded(_) => Reading::Head,
+            Fetched::Recent(_) => Reading::Recent,
+            Fetched::Repaired(_) => Reading::Hole,
+            Fetched::Compared(_) => Reading::Past,
+        }
+    }
 }
 
 /// What a new feed begins with.
@@ -189,7 +214,13 @@ impl Lane {
                 let _ = reply.send(());
                 return;
             }
-            Command::Compare => return self.compare_all(),
+            Command::Compare(channel) => (channel, Work::Compare),
+            Command::Positions(reply) => {
+                let positions = self.feeds.iter().filter_map(|(channel, feed)| feed.seen(channel)).collect();
+                // Whoever asked is gone: the instance is stopping.
+                let _ = reply.send(positions);
+                return;
+            }
             Command::Fetched { channel, fetched } => return self.fetched(channel, fetched),
         };
         // Without a feed nobody listens here.
@@ -267,7 +298,7 @@ impl Lane {
     fn read_recent(&self, channel: ChannelName, before: u64, keep: Keep) {
         let (db, bounds) = (self.parts.db.clone(), self.bounds);
         self.parts.metrics.store_reads.of(ReadKind::Head).increment(1);
-        self.spawn(channel.clone(), async move {
+        self.spawn(channel.clone(), Reading::Recent, async move {
             let read = async {
                 let Some(head) = channels::head(&db, &channel).await? else { return Ok(Vec::new()) };
                 let entries = bounds.entries.min(keep.entries) as u32;
@@ -283,7 +314,7 @@ impl Lane {
     fn load(&self, channel: ChannelName, listens: bool, durable: bool, recent: bool, keep: Keep) {
         let (db, broker, looks, bounds) = (self.parts.db.clone(), self.parts.broker.clone(), self.parts.looks.clone(), self.bounds);
         let entries = if recent { bounds.entries.min(keep.entries) } else { 0 };
-        self.spawn(channel.clone(), async move {
+        self.spawn(channel.clone(), Reading::Head, async move {
             if !listens {
                 broker.listen(Plane::Entries, &channel).await;
             }
@@ -309,24 +340,12 @@ impl Lane {
         }
     }
 
-    /// Every feed sees whether the store's past is still its own.
-    fn compare_all(&mut self) {
-        let channels: Vec<ChannelName> =
-            self.feeds.iter().filter(|(_, feed)| feed.is_durable()).map(|(channel, _)| channel.clone()).collect();
-        for channel in channels {
-            if let Some(feed) = self.feeds.get_mut(&channel) {
-                feed.put(Work::Compare);
-            }
-            self.queue(channel);
-        }
-    }
-
     /// Reads whether the entry at `position`, whose id is `newest`, is still what it was. A head below it, or another one of the same epoch in
     /// its place, is a store that has gone back: the epoch rises.
     fn compare(&self, channel: ChannelName, position: Cursor, newest: Option<MessageId>) {
         let db = self.parts.db.clone();
         self.parts.metrics.store_reads.of(ReadKind::Compare).increment(1);
-        self.spawn(channel.clone(), async move {
+        self.spawn(channel.clone(), Reading::Past, async move {
             let read = async {
                 // The epoch first: whatever is appended beyond the head that is read then has it.
                 let epoch = epoch::current(&db).await?;
@@ -357,7 +376,7 @@ impl Lane {
     fn repair(&mut self, channel: ChannelName, after: u64) {
         let db = self.parts.db.clone();
         self.parts.metrics.store_reads.of(ReadKind::Repair).increment(1);
-        self.spawn(channel.clone(), async move {
+        self.spawn(channel.clone(), Reading::Hole, async move {
             let read = async {
                 let Some(head) = channels::head(&db, &channel).await? else { return Ok(Default::default()) };
                 let page = entries::Page { after, upto: head.cursor().seq, entries: REPAIR, bytes: REPAIR_BYTES };
@@ -372,10 +391,16 @@ impl Lane {
         });
     }
 
-    fn spawn(&self, channel: ChannelName, read: impl Future<Output = Fetched> + Send + 'static) {
-        let commands = self.commands.clone();
+    fn spawn(&self, channel: ChannelName, reading: Reading, read: impl Future<Output = Fetched> + Send + 'static) {
+        let (commands, turns) = (self.commands.clone(), self.parts.comparisons.clone());
         self.parts.tasks.spawn_until_stop(async move {
-            let fetched = read.await;
+            // A database that says nothing is away.
+            let _turn = match reading {
+                // Never closed.
+                Reading::Past => turns.acquire().await.ok(),
+                _ => None,
+            };
+            let fetched = tokio::time::timeout(LIMIT, read).await.unwrap_or_else(|_| Fetched::nothing(reading));
             if let Some(commands) = commands.upgrade() {
                 let _ = commands.send(Command::Fetched { channel, fetched }).await;
             }
@@ -384,6 +409,10 @@ impl Lane {
 
     fn fetched(&mut self, channel: ChannelName, fetched: Fetched) {
         let Some(feed) = self.feeds.get_mut(&channel) else { return };
+        if feed.reading != fetched.reading() {
+            // For a feed that is no more.
+            return;
+        }
         let before = feed.bytes();
         feed.reading = Reading::Nothing;
         match fetched {

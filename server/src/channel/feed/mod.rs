@@ -25,7 +25,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::{
     broker::Broker,
     hub::{Delivery, Hub, Subscription},
-    store::Db,
+    store::{
+        Db, StoreError,
+        pasts::{self, Position},
+    },
     tasks::Tasks,
     telemetry::Metrics,
     world::Clock,
@@ -70,7 +73,8 @@ enum Command {
         look: u64,
         reply: oneshot::Sender<()>,
     },
-    Compare,
+    Compare(ChannelName),
+    Positions(oneshot::Sender<Vec<Position>>),
     Fetched {
         channel: ChannelName,
         fetched: lane::Fetched,
@@ -160,6 +164,8 @@ pub struct Parts {
     pub broker: Broker,
     /// The looks at the store's heads; `None` if nobody but this instance writes.
     pub looks: Option<Arc<Looks>>,
+    /// Who may compare its past with the store's now: a few at once.
+    pub comparisons: Arc<Semaphore>,
     /// Spawns lanes and their reads.
     pub tasks: Tasks,
     /// Counts.
@@ -230,6 +236,13 @@ impl Feeds {
         self.send(channel, Command::Passing { channel: channel.clone(), delivery, room }).await;
     }
 
+    /// The same for an entry from another instance, unless too many wait already. Whether it was taken.
+    pub async fn pass_if_room(&self, channel: &ChannelName, delivery: Arc<Delivery>) -> bool {
+        let Ok(room) = self.lane(channel).room.clone().try_acquire_owned() else { return false };
+        self.send(channel, Command::Passing { channel: channel.clone(), delivery, room }).await;
+        true
+    }
+
     /// Delivers stored entries of one channel to this instance's subscribers.
     pub async fn deliver(&self, channel: &ChannelName, entries: Vec<Arc<Delivery>>) {
         self.send(channel, Command::Entries { channel: channel.clone(), entries }).await;
@@ -252,10 +265,24 @@ impl Feeds {
         }
     }
 
-    /// The store may have gone back in time: every feed compares its past with the store's.
-    pub async fn compare(&self) {
+    /// The store may have gone back in time: all positions are compared with it, and feeds whose position is not what it was look closer.
+    ///
+    /// # Errors
+    /// [`StoreError`]: compare again.
+    pub async fn compare(&self, db: &Db) -> Result<(), StoreError> {
         for lane in self.lanes.iter() {
-            let _ = lane.commands.send(Command::Compare).await;
+            let (reply, positions) = oneshot::channel();
+            let _ = lane.commands.send(Command::Positions(reply)).await;
+            let Ok(positions) = positions.await else { continue };
+            for channel in pasts::doubtful(db, &positions).await? {
+                self.compare_one(channel).await;
+            }
         }
+        Ok(())
+    }
+
+    /// A channel's entries are not what they were.
+    pub async fn compare_one(&self, channel: ChannelName) {
+        self.send(&channel.clone(), Command::Compare(channel)).await;
     }
 }

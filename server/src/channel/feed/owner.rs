@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     hub::{Delivery, Live, Outbox, Slice, Subscription, Topic},
+    store::pasts::Position,
     telemetry::Metrics,
 };
 
@@ -169,8 +170,10 @@ impl Feed {
         (self.reading == Reading::Past).then(|| (self.position(), self.log.as_ref().and_then(Log::newest)))
     }
 
-    pub(super) fn is_durable(&self) -> bool {
-        self.durable
+    /// How far the feed has come, if it has come anywhere.
+    pub(super) fn seen(&self, channel: &ChannelName) -> Option<Position> {
+        let log = self.log.as_ref()?;
+        Some(Position { channel: channel.clone(), cursor: log.position(), newest: log.newest() })
     }
 
     pub(super) fn position(&self) -> Cursor {
@@ -189,7 +192,8 @@ impl Feed {
     /// The time to wait for elders is over. Whether the store has to be read: the feed lacks what it lacked when it began.
     pub(super) fn patience_over(&mut self) -> bool {
         let Some(gap) = self.gap.take() else { return false };
-        if self.reading != Reading::Nothing || !self.lacks() || !self.inbox.is_empty() || gap != self.position().seq {
+        let busy = self.queued || self.group.is_some() || !self.inbox.is_empty();
+        if self.reading != Reading::Nothing || busy || !self.lacks() || gap != self.position().seq {
             return false;
         }
         self.reading = Reading::Hole;
@@ -204,11 +208,14 @@ impl Feed {
             return;
         }
         let more = entries.last().is_some_and(|last| last.seq() < head.seq);
+        // What is missing below what the store has just returned is nowhere.
+        self.head_read = Some(if more { entries.last().map_or(head.seq, |last| last.seq()) } else { head.seq });
         if more {
             self.inbox.push_front(Work::Verify);
         } else {
             (self.assured, self.awaited) = (true, 0);
-            self.head_read = Some(head.seq);
+            // Whatever was published before the read is in the store; what is not is of another past.
+            self.early.split_off(&(head.seq + 1));
         }
         if !entries.is_empty() {
             self.inbox.push_front(Work::Stored(entries));
@@ -225,11 +232,15 @@ impl Feed {
 
     /// The store shares this feed's past; its head is `head`, and entries get `epoch` now.
     pub(super) fn shares(&mut self, head: Cursor, epoch: u64) {
+        // Whoever published under an epoch that the store does not know yet, or never will: a look finds what is true of it.
+        self.inbox.retain_published(|delivery| delivery.entry.place.is_none_or(|place| place.epoch <= epoch));
         if epoch > self.fence.epoch {
             self.fence = Cursor { epoch, seq: head.seq };
             // Some of them may be of a past that is no more.
             self.early.clear();
-            self.awaited = head.seq;
+            if head.seq > self.position().seq {
+                self.inbox.push_front(Work::Verify);
+            }
         }
     }
 
@@ -249,7 +260,7 @@ impl Feed {
             Work::Entries(_) if self.durable && self.inbox.entries() >= INBOX => Work::Verify,
             work => work,
         };
-        if !(matches!(work, Work::Verify) && self.inbox.ends_with_verify()) {
+        if !self.inbox.ends_with(&work) {
             self.inbox.push_back(work);
         }
     }
@@ -400,7 +411,12 @@ impl Feed {
                     self.reading = Reading::Past;
                     break;
                 }
-                Fit::Contradiction => self.reading = Reading::Past,
+                Fit::Contradiction => {
+                    // What lies behind it would hide it: the store has it all the same.
+                    self.awaited = entries.last().map_or(self.awaited, |last| self.awaited.max(last.seq()));
+                    self.reading = Reading::Past;
+                    break;
+                }
             }
         }
         self.head_read = None;
@@ -408,7 +424,8 @@ impl Feed {
         // Those that the store brought meanwhile.
         let position = log.position().seq;
         self.early = self.early.split_off(&(position + 1));
-        if self.reading == Reading::Nothing && !self.early.is_empty() && (!served.horizon.others || self.early.len() > EARLY) {
+        let hopeless = !served.horizon.others || self.early.len() > EARLY;
+        if self.reading == Reading::Nothing && origin == Origin::Published && !self.early.is_empty() && hopeless {
             self.reading = Reading::Hole;
         }
         if self.early.len() > EARLY {

@@ -24,6 +24,8 @@ const FLUSH: u64 = 200;
 const ROUND: u64 = 1_000;
 /// While the list of instances is older than this, in milliseconds, nobody is declared dead: the database may be what is gone.
 const STALE: u64 = 2_500;
+/// How long an instance may take to renew its lease when the database is back, in milliseconds: a period, and what a connection takes.
+const RENEWAL: u64 = 8_000;
 /// Views on one instance, at most.
 pub(super) const MAX_VIEWS: usize = 65_536;
 /// Questions of other instances that wait, at most; who is dropped asks again.
@@ -83,6 +85,8 @@ pub(super) struct Core {
     gone: BTreeMap<Arc<str>, i64>,
     /// When instances were last listed.
     listed_at: Option<u64>,
+    /// Until then nobody is dead who was alive before the database was away.
+    spare_until: u64,
     flush_at: u64,
     round_at: u64,
     /// Questions for the others, not sent yet.
@@ -107,6 +111,7 @@ impl Core {
             alive: BTreeMap::new(),
             gone: BTreeMap::new(),
             listed_at: None,
+            spare_until: 0,
             flush_at: 0,
             round_at: 0,
             asks: BTreeMap::new(),
@@ -219,12 +224,18 @@ impl Core {
 
     /// Which instances live, this one among them, according to the database.
     pub(super) fn instances(&mut self, list: &[Alive], now: u64) {
+        if self.listed_at.is_some_and(|at| at + STALE <= now) {
+            // Nobody could renew while the database was away: they get the time to.
+            self.spare_until = now + RENEWAL;
+        }
         self.listed_at = Some(now);
+        let spared = now < self.spare_until;
         if let Some(own) = list.iter().find(|alive| *alive.id == *self.me) {
             self.generation = Some(own.generation).filter(|_| !self.left);
         }
         self.gone.retain(|id, _| list.iter().any(|alive| *alive.id == **id));
-        let others = list.iter().filter(|alive| *alive.id != *self.me && alive.left_ms > 0);
+        let others =
+            list.iter().filter(|alive| *alive.id != *self.me && (alive.left_ms > 0 || spared && self.alive.contains_key(&*alive.id)));
         let living: Vec<&Alive> =
             others.filter(|alive| self.gone.get(&*alive.id).is_none_or(|generation| alive.generation > *generation)).collect();
         let dead: Vec<Arc<str>> = self.alive.keys().filter(|id| !living.iter().any(|alive| *alive.id == ***id)).cloned().collect();
@@ -232,7 +243,10 @@ impl Core {
             self.bury(&id, Leave::Now, now);
         }
         for alive in living {
-            let life = Life { generation: alive.generation, until: now + alive.left_ms as u64 };
+            let life = Life {
+                generation: alive.generation,
+                until: if spared { self.spare_until.max(now + alive.left_ms.max(0) as u64) } else { now + alive.left_ms as u64 },
+            };
             let id: Arc<str> = alive.id.as_str().into();
             let known = self.alive.insert(id.clone(), life);
             if known.is_some_and(|known| known.generation == alive.generation) {

@@ -23,7 +23,7 @@ impl Postgres {
     pub(in crate::store) async fn append(&self, batch: &[NewEntry], now: u64) -> Result<Vec<Appended>, StoreError> {
         let mut tries = 1;
         loop {
-            let conn = self.writer.acquire().await?;
+            let conn = self.writer().acquire().await?;
             match self.call(conn, batch, now).await {
                 Err(error) if tries < TRIES && error.is_conflict() => tokio::time::sleep(pause(batch, tries)).await,
                 done => return done,

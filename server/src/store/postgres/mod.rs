@@ -1,4 +1,4 @@
-//! PostgreSQL: one database for a whole cluster of instances. A pool that writes, a pool that reads.
+//! PostgreSQL: one database for a whole cluster of instances. A pool that writes, a pool that reads, one connection that looks.
 
 mod append;
 mod heads;
@@ -7,7 +7,7 @@ mod past;
 
 use std::{
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -32,16 +32,36 @@ const IDLE: Duration = Duration::from_secs(60);
 const DOUBT: Duration = Duration::from_secs(1);
 /// After so long the server gives a statement up.
 const STATEMENT: Duration = Duration::from_secs(10);
-/// After so long the server gives up waiting for a lock: a batch is tried again then.
+/// After so long the server gives up waiting for a lock: the batch goes on without the channel that somebody holds.
 const LOCK: Duration = Duration::from_secs(3);
 /// After so long the server ends a transaction whose client is silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// The two pools of one database. Cheap to clone: clones share what they have seen of the database's past.
-#[derive(Debug, Clone)]
-pub struct Postgres {
+/// What connections are for.
+#[derive(Debug)]
+struct Pools {
     writer: PgPool,
     reader: PgPool,
+    looker: PgPool,
+}
+
+impl Pools {
+    fn new(options: &PgConnectOptions, writers: u32, readers: u32) -> Self {
+        let writer = pool(writers + 1)
+            .after_connect(|conn, _| Box::pin(durable(conn)))
+            .connect_lazy_with(options.clone().options([("lock_timeout", millis(LOCK))]));
+        let [reader, looker] = [readers, 1].map(|connections| pool(connections).connect_lazy_with(options.clone()));
+        Self { writer, reader, looker }
+    }
+}
+
+/// The pools of one database. Cheap to clone: clones share what they have seen of the database's past.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    pools: Arc<RwLock<Pools>>,
+    /// How many batches may be appended at once.
+    writers: u32,
+    readers: u32,
     options: Arc<PgConnectOptions>,
     seen: Arc<Mutex<Seen>>,
     heads: Arc<Mutex<heads::Heads>>,
@@ -58,28 +78,41 @@ impl Postgres {
         }
         let options = options.options([("statement_timeout", millis(STATEMENT)), ("idle_in_transaction_session_timeout", millis(SILENCE))]);
         check(&options).await?;
-        let writer = pool(config.writers + 1)
-            .after_connect(|conn, _| Box::pin(durable(conn)))
-            .connect_lazy_with(options.clone().options([("lock_timeout", millis(LOCK))]));
-        let reader = pool(config.readers).connect_lazy_with(options.clone());
-        Ok(Self { writer, reader, options: Arc::new(options), seen: Arc::default(), heads: Arc::default() })
+        let pools = Arc::new(RwLock::new(Pools::new(&options, config.writers, config.readers)));
+        let (writers, readers) = (config.writers, config.readers);
+        Ok(Self { pools, writers, readers, options: Arc::new(options), seen: Arc::default(), heads: Arc::default() })
+    }
+
+    /// Takes new connections for whatever comes from now on: those that there are do not answer, and would be waited for.
+    pub(super) fn distrust(&self) {
+        let fresh = Pools::new(&self.options, self.writers, self.readers);
+        *self.pools.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    fn pools(&self) -> RwLockReadGuard<'_, Pools> {
+        self.pools.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, sqlx::Error> {
-        self.writer.begin().await
+        self.writer().begin().await
     }
 
-    pub(super) fn reader(&self) -> &PgPool {
-        &self.reader
+    pub(super) fn reader(&self) -> PgPool {
+        self.pools().reader.clone()
     }
 
-    pub(super) fn writer(&self) -> &PgPool {
-        &self.writer
+    pub(super) fn writer(&self) -> PgPool {
+        self.pools().writer.clone()
+    }
+
+    /// For looks alone: whoever reads a lot must not keep them waiting.
+    pub(super) fn looker(&self) -> PgPool {
+        self.pools().looker.clone()
     }
 
     /// How many batches may be appended at once.
     pub(super) fn writers(&self) -> usize {
-        self.writer.options().get_max_connections() as usize - 1
+        self.writers as usize
     }
 
     /// A connection of its own, in no pool.
@@ -119,8 +152,8 @@ impl Postgres {
     }
 
     pub(super) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+        let (writer, reader, looker) = (self.writer(), self.reader(), self.looker());
+        tokio::join!(writer.close(), reader.close(), looker.close());
     }
 }
 

@@ -45,7 +45,7 @@ impl Postgres {
             .bind(&seen.mark)
             .bind(seen.lsn)
             .bind(seen.epoch)
-            .fetch_one(self.writer())
+            .fetch_one(&self.writer())
             .await
             .map_err(super::append::classify)?;
         self.remember(&past);

@@ -148,7 +148,7 @@ async fn play_with_the_past(house: &House, acts: Vec<(Act, Option<prop::sample::
         }
     }
     looks(house, 3).await;
-    house.channels.feeds.compare().await;
+    house.channels.feeds.compare(&house.channels.db).await.unwrap();
     assert_eq!(house.settle(&channel).await, house.head(&channel).await);
     for client in &mut clients {
         finish(house, &channel, client).await;
@@ -169,4 +169,72 @@ fn whatever_a_client_holds_is_what_the_store_has() {
     });
     runtime.block_on(house.tasks.stop());
     result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[tokio::test]
+async fn a_hole_that_has_expired_is_skipped_however_long_it_is() {
+    for house in [House::open(&[]).await, house().await] {
+        let channel = name("s:1");
+        let mut client = live(&house, &channel).await;
+        let mut stored = Vec::new();
+        for _ in 0..12 {
+            stored.extend(house.store(&channel, &[None; 250], 8).await);
+        }
+        let head = channels::head(&house.channels.db, &channel).await.unwrap().unwrap();
+        while entries::trim(&house.channels.db, head.channel_id, 501, 1_000).await.unwrap() > 0 {}
+        // More than a read of the store brings at once lies between the hole and the newest entry.
+        house.channels.feeds.deliver(&channel, stored[2_999..].to_vec()).await;
+        let settled = tokio::time::timeout(Duration::from_secs(20), house.settle(&channel)).await;
+        assert_eq!(settled.expect("it does not read the same for ever").seq, 3_000);
+        finish(&house, &channel, &mut client).await;
+        check(&client, &stored);
+        let reads = house.metric("hubbub_store_reads_total{kind=\"repair\"}");
+        assert!(reads < 8.0, "{reads} reads");
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_that_the_store_does_not_know_stops_nobody() {
+    let (house, channel) = (house().await, name("s:1"));
+    let mut stored = house.store(&channel, &[None; 3], 8).await;
+    let mut client = live(&house, &channel).await;
+    looks(&house, 2).await;
+    let mut foreign = (*stored[2].entry).clone();
+    foreign.place = Some(hubbub_protocol::Place { epoch: 9, seq: 4, ordinal: 4 });
+    house.channels.feeds.deliver(&channel, vec![Delivery::new(Arc::new(foreign))]).await;
+    let late = house.store(&channel, &[None; 2], 8).await;
+    house.channels.feeds.deliver(&channel, late.clone()).await;
+    stored.extend(late);
+    let settled = tokio::time::timeout(Duration::from_secs(10), house.settle(&channel)).await;
+    assert_eq!(settled.expect("it does not compare for ever").seq, 5);
+    finish(&house, &channel, &mut client).await;
+    check(&client, &stored);
+    let compared = house.metric("hubbub_store_reads_total{kind=\"compare\"}");
+    assert!(compared < 4.0, "{compared} comparisons");
+}
+
+/// Nobody raises the epoch: what gives the store away is another entry in the place of one that was delivered, in one group with its heirs.
+#[tokio::test]
+async fn another_entry_in_a_known_place_is_not_hidden_by_the_next() {
+    let (house, channel) = (house().await, name("s:1"));
+    let mut stored = house.store(&channel, &[None; 4], 8).await;
+    let mut client = live(&house, &channel).await;
+    looks(&house, 2).await;
+    let more = house.store(&channel, &[None; 2], 8).await;
+    house.channels.feeds.deliver(&channel, more).await;
+    house.settle(&channel).await;
+    client.read(&house).await;
+    assert_eq!(client.cursor, Some(Cursor { epoch: 1, seq: 6 }));
+    rewind(&house.channels.db, &channel, 4).await;
+    let other = house.store(&channel, &[None; 5], 8).await;
+    stored.extend(other.clone());
+    house.channels.feeds.deliver(&channel, other[1..].to_vec()).await;
+    let told = async {
+        while client.subscription.is_some() {
+            client.read(&house).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told that the store went back");
+    assert_eq!(client.cursor, Some(Cursor { epoch: 1, seq: 6 }), "nothing of the other past came before");
 }
