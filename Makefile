@@ -34,10 +34,19 @@ tools: ## Get what the tests need beside Rust: cargo-nextest, a python3 with ven
 demo-data: ## Fetch real data (vega-datasets, by npm) into target/data
 	@loadtest/fetch-data.sh $(DATA)
 
-bench: ## Measure fan-out and idle connections beside the floor: two idle cores, some minutes
+bench: tools ## Measure, beside the floor, what deliveries, connections, publishes and a cluster cost: two idle cores, half an hour
 	cargo build --release --package hubbub-server --package hubbub-loadtest
-	$(BUILT)/hubbub-loadtest fanout $(ARGS)
-	$(BUILT)/hubbub-loadtest idle
+	. .ci/find.sh && export HUBBUB_TEST_NATS_SERVER=$$(nats_server) HUBBUB_TEST_POSTGRES_BIN=$$(postgres_bin) && set -ex && \
+	$(BUILT)/hubbub-loadtest fanout $(ARGS) && \
+	$(BUILT)/hubbub-loadtest idle && \
+	for pair in local-sqlite nats-sqlite local-postgres nats-postgres; do \
+		$(BUILT)/hubbub-loadtest fanout --rooms-of 20 --rate 500 --durable --pair $$pair --pairs 3; \
+	done && \
+	$(BUILT)/hubbub-loadtest fanout --across --pair nats-postgres --pairs 5 && \
+	$(BUILT)/hubbub-loadtest publish --pair local-sqlite,nats-sqlite,local-postgres,nats-postgres && \
+	$(BUILT)/hubbub-loadtest channels --interest names && \
+	$(BUILT)/hubbub-loadtest channels --interest shards && \
+	$(BUILT)/hubbub-loadtest presence
 
 fuzz: ## Fuzz each target of the protocol for FUZZ_SECONDS (60); wants cargo-fuzz and a nightly compiler
 	cargo run --package hubbub-protocol --example fuzz_seeds

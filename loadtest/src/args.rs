@@ -11,23 +11,34 @@ pub fn duration(text: &str) -> Result<Duration> {
     Duration::try_from(parsed).with_context(|| format!("{text:?} is negative"))
 }
 
+/// The server to start.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// The server. Without it: the `hubbub` beside this program.
+    #[arg(long)]
+    server_bin: Option<PathBuf>,
+}
+
 /// What is measured, and where it runs.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// The server. Without it: the `hubbub` beside this program.
-    #[arg(long)]
-    pub server_bin: Option<PathBuf>,
+    /// The server.
+    #[command(flatten)]
+    pub server: Server,
     /// The server's core.
     #[arg(long, default_value_t = 0)]
     pub server_core: usize,
-    /// This program's core.
+    /// This program's core, and that of NATS and PostgreSQL.
     #[arg(long, default_value_t = 1)]
     pub generator_core: usize,
 }
 
-impl Bench {
-    /// The server to start: the one given, or the `hubbub` beside this program.
-    pub fn server_binary(&self) -> Result<PathBuf> {
+impl Server {
+    /// The one given, or the `hubbub` beside this program.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn binary(&self) -> Result<PathBuf> {
         let path = match &self.server_bin {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("hubbub"),

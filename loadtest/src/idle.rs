@@ -1,9 +1,6 @@
 //! `idle`: what a connection costs that only waits, in memory and in the CPU time to open it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -11,7 +8,7 @@ use clap::Args;
 use crate::{
     args::{Bench, duration},
     drive::{Durability, Role, Swarm},
-    subject::{Subject, pin},
+    subject::{Pair, Site, Subject, pin},
 };
 
 /// `idle`'s arguments.
@@ -43,27 +40,28 @@ pub struct IdleArgs {
 /// A server does not start, refuses a connection, or ends one.
 pub fn run(args: &IdleArgs) -> Result<()> {
     ensure!(args.from < args.to, "--from is less than --to");
-    let binary = if args.floor_only { None } else { Some(args.bench.server_binary()?) };
+    let binary = if args.floor_only { None } else { Some(args.bench.server.binary()?) };
     pin(args.bench.generator_core)?;
     println!("server      connections   PSS from KiB     PSS to KiB   KiB/connection   us/connect+subscribe");
     look("floor", &Subject::floor(args.bench.server_core)?, args)?;
     if let Some(binary) = binary {
-        look("hubbub", &Subject::hubbub(&binary, args.bench.server_core, Durability::Ephemeral)?, args)?;
+        let site = Site::start(&binary, Pair::LocalSqlite, None)?;
+        look("hubbub", &site.instance(Some(args.bench.server_core), Durability::Ephemeral, &[])?, args)?;
     }
     Ok(())
 }
 
 fn look(name: &str, subject: &Subject, args: &IdleArgs) -> Result<()> {
-    let mut swarm = Swarm::new(subject.address, subject.speech.clone())?;
+    let mut swarm = Swarm::new(subject.speech.clone())?;
     let role = |index: u32| Role::Member(Arc::from(subject.speech.channel(args.rooms_of.map_or(0, |size| index / size) as usize)));
-    swarm.open((0..args.from).map(role))?;
-    settle(&mut swarm, args.settle)?;
+    swarm.open(subject.address, (0..args.from).map(role))?;
+    swarm.settle(args.settle)?;
     let first = subject.memory()?;
 
     let before = subject.cpu()?;
-    swarm.open((args.from..args.to).map(role))?;
+    swarm.open(subject.address, (args.from..args.to).map(role))?;
     let cpu = subject.cpu()? - before;
-    settle(&mut swarm, args.settle)?;
+    swarm.settle(args.settle)?;
     let second = subject.memory()?;
 
     let opened = f64::from(args.to - args.from);
@@ -73,15 +71,5 @@ fn look(name: &str, subject: &Subject, args: &IdleArgs) -> Result<()> {
         (second as f64 - first as f64) / opened,
         cpu.as_secs_f64() * 1e6 / opened
     );
-    Ok(())
-}
-
-/// Waits, answering heartbeats.
-fn settle(swarm: &mut Swarm, time: Duration) -> Result<()> {
-    let start = Instant::now();
-    while let Some(left) = time.checked_sub(start.elapsed()) {
-        swarm.poll(left.min(Duration::from_millis(100)))?;
-    }
-    ensure!(swarm.tally.closed == 0, "the server closed {} connections: {:?}", swarm.tally.closed, swarm.tally.refusal);
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! `hubbub-loadtest`: drives any Hubbub instance, counts gaps and duplicates, measures beside a floor.
 //!
-//! A subcommand a module. Those that measure ([`fanout`], [`idle`]) speak raw WebSocket bytes ([`drive`]) to a server that
-//! they start ([`subject`]); the one that verifies ([`replay`]) goes through the client SDK to any server.
+//! A subcommand a module. Those that measure ([`fanout`], [`idle`], [`publish`], [`channels`], [`presence`]) speak raw WebSocket bytes
+//! ([`drive`]) to servers that they start ([`subject`]); the one that verifies ([`replay`]) goes through the client SDK to any server.
 
 mod args;
+mod channels;
 mod drive;
 mod fanout;
 mod floor;
 mod idle;
+mod presence;
+mod publish;
 mod replay;
 mod stats;
 mod subject;
@@ -32,6 +35,12 @@ enum Command {
     Fanout(fanout::FanoutArgs),
     /// Measure memory and CPU per idle connection, beside the floor.
     Idle(idle::IdleArgs),
+    /// Measure durable publishes per second, and the CPU of each.
+    Publish(publish::PublishArgs),
+    /// Measure memory and CPU of very many channels on two instances.
+    Channels(channels::ChannelsArgs),
+    /// Kill one of three instances with members present; verify that they leave in time, and count the traffic.
+    Presence(presence::PresenceArgs),
     /// Publish a file's rows and verify that every subscriber gets each exactly once, in order.
     Replay(replay::ReplayArgs),
     /// Run a program on one core, to die with its parent.
@@ -46,6 +55,9 @@ fn main() -> ExitCode {
         Command::Floor(args) => floor::run(&args),
         Command::Fanout(args) => fanout::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Publish(args) => publish::run(&args),
+        Command::Channels(args) => channels::run(&args),
+        Command::Presence(args) => presence::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Pinned(args) => subject::run_pinned(&args),
     };

@@ -16,8 +16,30 @@ const MAX_UNSENT: usize = 4 << 20;
 pub enum Role {
     /// It is subscribed to this channel. It may publish too.
     Member(Arc<str>),
+    /// It is subscribed to all of these, at most 512.
+    Listener(Arc<[Arc<str>]>),
+    /// It is subscribed to a channel as a user of its own.
+    User {
+        /// The channel.
+        channel: Arc<str>,
+        /// The user's token.
+        token: String,
+    },
+    /// It is subscribed to this channel, and sees members come and go.
+    Watcher(Arc<str>),
     /// It only publishes.
     Publisher,
+}
+
+impl Role {
+    /// The channels that it listens to.
+    pub fn channels(&self) -> &[Arc<str>] {
+        match self {
+            Role::Member(channel) | Role::User { channel, .. } | Role::Watcher(channel) => std::slice::from_ref(channel),
+            Role::Listener(channels) => channels,
+            Role::Publisher => &[],
+        }
+    }
 }
 
 /// How far a connection is.
@@ -55,6 +77,10 @@ pub struct Link {
     pub stage: Stage,
     /// The beginning of a frame that has not come whole.
     pub rest: Vec<u8>,
+    /// Bytes that have come.
+    pub received: u64,
+    /// How many members its channel has, if it watches them.
+    pub present: Option<u64>,
     /// What the kernel did not take yet.
     unsent: Vec<u8>,
 }
@@ -62,15 +88,7 @@ pub struct Link {
 impl Link {
     /// A connection that is about to ask for its upgrade.
     pub fn new(socket: TcpStream, role: Role) -> Self {
-        Self { socket, role, stage: Stage::Upgrading, rest: Vec::new(), unsent: Vec::new() }
-    }
-
-    /// The channel that it listens to.
-    pub fn channel(&self) -> Option<&str> {
-        match &self.role {
-            Role::Member(channel) => Some(channel),
-            Role::Publisher => None,
-        }
+        Self { socket, role, stage: Stage::Upgrading, rest: Vec::new(), received: 0, present: None, unsent: Vec::new() }
     }
 
     /// Writes what waits, then `bytes`; keeps what the kernel does not take.

@@ -1,6 +1,9 @@
 //! What the server under test wants to hear: the floor's two words, or `hubbub.v1.msgpack`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use hubbub_protocol::{
@@ -9,6 +12,7 @@ use hubbub_protocol::{
 };
 
 use super::{
+    Role,
     payload::{self, Stamp},
     wire,
 };
@@ -56,6 +60,8 @@ pub enum Speech {
 pub enum Heard {
     /// The connection is there, and subscribed if it asked for that.
     Joined,
+    /// Its channel has so many members.
+    Present(u64),
     /// A publish is acknowledged.
     Acknowledged,
     /// The server refused something, or dropped entries: why.
@@ -80,15 +86,18 @@ impl Speech {
     }
 
     /// The first message: who is there, and what it listens to. `None` if there is nothing to say.
-    pub fn join(&self, channel: Option<&str>) -> Option<Vec<u8>> {
+    pub fn join(&self, role: &Role) -> Option<Vec<u8>> {
         match self {
-            Speech::Floor => channel.map(|channel| [b"S", channel.as_bytes()].concat()),
+            Speech::Floor => role.channels().first().map(|channel| [b"S", channel.as_bytes()].concat()),
             Speech::Hubbub { token, .. } => {
                 let mut out = Vec::new();
                 let client = Some("hubbub-loadtest".to_owned());
+                let token = if let Role::User { token, .. } = role { token } else { token };
                 ClientFrame::Connect(Connect { id: CONNECT, token: Some(token.clone()), client }).encode(Format::Msgpack, &mut out);
-                if let Some(channel) = channel {
-                    let channels = vec![SubscribeChannel { channel: channel.to_owned(), ..SubscribeChannel::default() }];
+                let presence = matches!(role, Role::Watcher(_));
+                let ask = |channel: &Arc<str>| SubscribeChannel { channel: channel.to_string(), presence, ..SubscribeChannel::default() };
+                let channels: Vec<_> = role.channels().iter().map(ask).collect();
+                if !channels.is_empty() {
                     ClientFrame::Subscribe { id: SUBSCRIBE, channels }.encode(Format::Msgpack, &mut out);
                 }
                 Some(out)
@@ -121,11 +130,11 @@ impl Speech {
         out
     }
 
-    /// What `message`, which is no delivery, says to a connection that asked for `channel`.
-    pub fn hear(&self, message: &[u8], channel: Option<&str>) -> Vec<Heard> {
+    /// What `message`, which is no delivery, says to a connection with this role.
+    pub fn hear(&self, message: &[u8], role: &Role) -> Vec<Heard> {
         match self {
             Speech::Floor => vec![Heard::Joined],
-            Speech::Hubbub { .. } => hubbub_protocol_frames(message).filter_map(|frame| heard(frame, channel)).collect(),
+            Speech::Hubbub { .. } => hubbub_protocol_frames(message).flat_map(|frame| heard(frame, role)).collect(),
         }
     }
 }
@@ -134,24 +143,29 @@ fn hubbub_protocol_frames(message: &[u8]) -> impl Iterator<Item = ServerFrame> +
     hubbub_protocol::ServerFrames::new(Format::Msgpack, message).filter_map(Result::ok)
 }
 
-fn heard(frame: ServerFrame, channel: Option<&str>) -> Option<Heard> {
+fn heard(frame: ServerFrame, role: &Role) -> Vec<Heard> {
     match frame {
-        Frame::Reply { id: CONNECT, .. } => channel.is_none().then_some(Heard::Joined),
-        Frame::Reply { id: SUBSCRIBE, result } => Some(match result.read::<Channels<Subscribed>>() {
-            Some(Channels { channels }) => match channels.into_iter().find_map(|channel| channel.error) {
-                Some(error) => Heard::Refused(format!("subscribe: {}: {}", error.code, error.message)),
-                None => Heard::Joined,
-            },
-            None => Heard::Refused("the result of subscribe can't be read".to_owned()),
-        }),
-        Frame::Reply { .. } => Some(Heard::Acknowledged),
+        Frame::Reply { id: CONNECT, .. } if role.channels().is_empty() => vec![Heard::Joined],
+        Frame::Reply { id: CONNECT, .. } => Vec::new(),
+        Frame::Reply { id: SUBSCRIBE, result } => subscribed(result.read()),
+        Frame::Reply { .. } => vec![Heard::Acknowledged],
+        Frame::Presence(change) => vec![Heard::Present(change.count)],
         Frame::Error { error, .. } | Frame::Unsubscribed { error, .. } => {
-            Some(Heard::Refused(format!("{}: {}", error.code, error.message)))
+            vec![Heard::Refused(format!("{}: {}", error.code, error.message))]
         }
-        Frame::Disconnect(disconnect) => Some(Heard::Refused(format!("disconnect {}: {}", disconnect.code, disconnect.reason))),
-        Frame::Skip(skip) => Some(Heard::Refused(format!("{} entries skipped: {}", skip.count, skip.reason.as_str()))),
-        Frame::Entry(_) | Frame::Heads { .. } | Frame::Presence(_) | Frame::Unknown => None,
+        Frame::Disconnect(disconnect) => vec![Heard::Refused(format!("disconnect {}: {}", disconnect.code, disconnect.reason))],
+        Frame::Skip(skip) => vec![Heard::Refused(format!("{} entries skipped: {}", skip.count, skip.reason.as_str()))],
+        Frame::Entry(_) | Frame::Heads { .. } | Frame::Unknown => Vec::new(),
     }
+}
+
+fn subscribed(result: Option<Channels<Subscribed>>) -> Vec<Heard> {
+    let Some(Channels { channels }) = result else { return vec![Heard::Refused("the result of subscribe can't be read".to_owned())] };
+    if let Some(error) = channels.iter().find_map(|channel| channel.error.as_ref()) {
+        return vec![Heard::Refused(format!("subscribe: {}: {}", error.code, error.message))];
+    }
+    let present = channels.into_iter().filter_map(|channel| channel.presence).map(|presence| Heard::Present(presence.count));
+    [Heard::Joined].into_iter().chain(present).collect()
 }
 
 fn request(number: u64) -> u32 {
@@ -179,10 +193,24 @@ mod tests {
 
     #[test]
     fn connect_and_subscribe_are_one_message() {
-        let message = hubbub(Durability::Ephemeral).join(Some("live:load-0")).unwrap();
+        let message = hubbub(Durability::Ephemeral).join(&Role::Member("live:load-0".into())).unwrap();
         assert!(matches!(&frames(&message)[..], [ClientFrame::Connect(_), ClientFrame::Subscribe { .. }]));
-        let message = hubbub(Durability::Ephemeral).join(None).unwrap();
+        let message = hubbub(Durability::Ephemeral).join(&Role::Publisher).unwrap();
         assert!(matches!(&frames(&message)[..], [ClientFrame::Connect(_)]));
+    }
+
+    #[test]
+    fn a_user_connects_with_a_token_of_its_own_and_a_watcher_asks_for_members() {
+        let user = Role::User { channel: "meet:all".into(), token: "own".to_owned() };
+        let [ClientFrame::Connect(connect), ClientFrame::Subscribe { .. }] =
+            &frames(&hubbub(Durability::Ephemeral).join(&user).unwrap())[..]
+        else {
+            panic!("connect and subscribe")
+        };
+        assert_eq!(connect.token.as_deref(), Some("own"));
+        let message = hubbub(Durability::Ephemeral).join(&Role::Watcher("meet:all".into())).unwrap();
+        let [_, ClientFrame::Subscribe { channels, .. }] = &frames(&message)[..] else { panic!("connect and subscribe") };
+        assert!(channels[0].presence);
     }
 
     #[test]
@@ -204,7 +232,7 @@ mod tests {
         };
         let mut message = Vec::new();
         hubbub_protocol::encode::reply(Format::Msgpack, SUBSCRIBE, &Channels { channels: vec![refused] }, &mut message);
-        let heard = hubbub(Durability::Ephemeral).hear(&message, Some("live:load-0"));
+        let heard = hubbub(Durability::Ephemeral).hear(&message, &Role::Member("live:load-0".into()));
         assert!(matches!(&heard[..], [Heard::Refused(why)] if why.contains("forbidden")), "{heard:?}");
     }
 }

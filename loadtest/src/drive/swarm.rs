@@ -36,9 +36,8 @@ const SAMPLE_EVERY: usize = 64;
 /// Connections from one source address: it has some 28,000 ports by default, and those of closed connections rest a minute.
 const PORTS_PER_SOURCE: usize = 5_000;
 
-/// Many connections to one server. Single-threaded: nothing happens outside [`Swarm::open`] and [`Swarm::poll`].
+/// Many connections, to one server or to several instances. Single-threaded: nothing happens outside [`Swarm::open`] and [`Swarm::poll`].
 pub struct Swarm {
-    server: SocketAddr,
     speech: Speech,
     epoll: OwnedFd,
     links: Vec<Link>,
@@ -54,9 +53,8 @@ pub struct Swarm {
 
 impl Swarm {
     /// No connections yet.
-    pub fn new(server: SocketAddr, speech: Speech) -> Result<Self> {
+    pub fn new(speech: Speech) -> Result<Self> {
         Ok(Self {
-            server,
             speech,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             links: Vec::new(),
@@ -69,17 +67,17 @@ impl Swarm {
         })
     }
 
-    /// Opens a connection for each role and returns when all have joined.
+    /// Opens a connection to `server` for each role and returns when all have joined.
     ///
     /// # Errors
     /// The server refuses one, or nothing moves for 20 s.
-    pub fn open(&mut self, roles: impl IntoIterator<Item = Role>) -> Result<()> {
+    pub fn open(&mut self, server: SocketAddr, roles: impl IntoIterator<Item = Role>) -> Result<()> {
         let mut roles = roles.into_iter().peekable();
         let mut progress = (self.joined, Instant::now());
         while roles.peek().is_some() || self.joined < self.links.len() {
             while self.links.len() - self.joined < OPENING {
                 let Some(role) = roles.next() else { break };
-                self.connect(role).with_context(|| format!("connection {} to {}", self.links.len() + 1, self.server))?;
+                self.connect(server, role).with_context(|| format!("connection {} to {server}", self.links.len() + 1))?;
             }
             self.poll(Duration::from_millis(100))?;
             if let Some(refusal) = &self.tally.refusal {
@@ -94,14 +92,14 @@ impl Swarm {
         Ok(())
     }
 
-    fn connect(&mut self, role: Role) -> Result<()> {
+    fn connect(&mut self, server: SocketAddr, role: Role) -> Result<()> {
         let index = self.links.len();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        if self.server.ip().is_loopback() {
+        if server.ip().is_loopback() {
             let source = Ipv4Addr::new(127, 0, 0, 2 + (index / PORTS_PER_SOURCE) as u8);
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        socket.connect(&self.server.into())?;
+        socket.connect(&server.into())?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
@@ -119,6 +117,16 @@ impl Swarm {
         let number = self.tally.publish(subscribers);
         let message = self.speech.publish(channel, Stamp { number, nanos: self.nanos() }, size);
         self.write_frame(link, opcode::BINARY, &message)
+    }
+
+    /// How many members connection `link` has been told of, if it watches them.
+    pub fn present(&self, link: usize) -> Option<u64> {
+        self.links[link].present
+    }
+
+    /// Bytes that have come on connection `link`.
+    pub fn received(&self, link: usize) -> u64 {
+        self.links[link].received
     }
 
     fn nanos(&self) -> u64 {
@@ -145,11 +153,39 @@ impl Swarm {
         Ok(())
     }
 
+    /// Waits for `time`, answering heartbeats.
+    ///
+    /// # Errors
+    /// The server has closed a connection.
+    pub fn settle(&mut self, time: Duration) -> Result<()> {
+        let start = Instant::now();
+        while let Some(left) = time.checked_sub(start.elapsed()) {
+            self.poll(left.min(Duration::from_millis(100)))?;
+        }
+        ensure!(self.tally.closed == 0, "the server closed {} connections: {:?}", self.tally.closed, self.tally.refusal);
+        Ok(())
+    }
+
+    /// Polls until everything has come, or nothing has for as long as `quiet`; returns when the last delivery came.
+    pub fn drain(&mut self, quiet: Duration) -> Result<Instant> {
+        let mut last = (self.tally.delivered, Instant::now());
+        while self.tally.missing() > 0 && last.1.elapsed() < quiet {
+            self.poll(Duration::from_millis(50))?;
+            if self.tally.delivered != last.0 {
+                last = (self.tally.delivered, Instant::now());
+            }
+        }
+        Ok(last.1)
+    }
+
     fn receive(&mut self, index: usize, scratch: &mut [u8]) -> Result<()> {
         let link = &mut self.links[index];
         let length = match link.socket.read(scratch) {
             Ok(0) => return self.close(index),
-            Ok(length) => length,
+            Ok(length) => {
+                link.received += length as u64;
+                length
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
             Err(_) => return self.close(index),
         };
@@ -207,7 +243,7 @@ impl Swarm {
 
     fn upgraded(&mut self, index: usize) -> Result<()> {
         let link = &mut self.links[index];
-        match self.speech.join(link.channel()) {
+        match self.speech.join(&link.role) {
             Some(message) => {
                 link.stage = Stage::Joining;
                 self.write_frame(index, opcode::BINARY, &message)
@@ -234,13 +270,14 @@ impl Swarm {
             return;
         }
         let link = &mut self.links[index];
-        for heard in self.speech.hear(body, link.channel()) {
+        for heard in self.speech.hear(body, &link.role) {
             match heard {
                 Heard::Joined if link.stage == Stage::Joining => {
                     link.stage = Stage::Joined;
                     self.joined += 1;
                 }
                 Heard::Joined => {}
+                Heard::Present(count) => link.present = Some(count),
                 Heard::Acknowledged => self.tally.acknowledged += 1,
                 Heard::Refused(reason) => self.tally.refuse(reason),
             }

@@ -63,6 +63,11 @@ impl Tally {
         self.first + self.awaited.len() as u64
     }
 
+    /// Publishes of this window.
+    pub fn published(&self) -> u64 {
+        self.awaited.len() as u64
+    }
+
     /// Publishes that some subscriber does not have yet.
     pub fn outstanding(&self) -> u64 {
         self.awaited.len() as u64 - self.complete

@@ -2,9 +2,10 @@
 
 mod report;
 mod run;
+mod scene;
 mod shape;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -12,10 +13,11 @@ use clap::Args;
 use crate::{
     args::{Bench, duration},
     drive::{Durability, MIN_PAYLOAD},
-    subject::{Subject, pin},
+    subject::{Pair, Site, Subject, pin},
 };
 use report::Report;
 use run::{Pace, Plan, measure};
+use scene::Scene;
 use shape::Shape;
 
 /// `fanout`'s arguments.
@@ -48,11 +50,17 @@ pub struct FanoutArgs {
     /// Publish into durable channels: every publish is stored and acknowledged.
     #[arg(long)]
     durable: bool,
+    /// What the server runs on. NATS and PostgreSQL are started, on the generator's core.
+    #[arg(long, value_enum, default_value_t = Pair::LocalSqlite)]
+    pair: Pair,
+    /// Two instances: the publisher is at one, which shares the generator's core; all subscribers are at the other, which is measured.
+    #[arg(long, conflicts_with = "rooms_of")]
+    across: bool,
     /// What is measured, and where.
     #[command(flatten)]
     bench: Bench,
     /// Measure the floor alone.
-    #[arg(long, conflicts_with_all = ["server_bin", "durable"])]
+    #[arg(long, conflicts_with_all = ["server_bin", "durable", "pair", "across"])]
     floor_only: bool,
 }
 
@@ -63,7 +71,8 @@ pub struct FanoutArgs {
 pub fn run(args: &FanoutArgs) -> Result<()> {
     ensure!(args.size >= MIN_PAYLOAD, "a payload has at least {MIN_PAYLOAD} bytes: a marker, a number and a time");
     ensure!(args.bench.server_core != args.bench.generator_core, "the server and the generator need a core each");
-    let binary = if args.floor_only { None } else { Some(args.bench.server_binary()?) };
+    let binary = if args.floor_only { None } else { Some(args.bench.server.binary()?) };
+    ensure!(!args.across || args.pair.has_nats(), "--across needs a pair with NATS: one instance alone has nobody to publish from");
     let durability = if args.durable { Durability::Durable } else { Durability::Ephemeral };
     let plan = Plan {
         shape: Shape::new(args.subscribers, args.rooms_of),
@@ -76,11 +85,10 @@ pub fn run(args: &FanoutArgs) -> Result<()> {
     let mut report = Report::default();
     println!("{}", report::HEADER);
     for pair in 1..=args.pairs {
-        let floor = measure(&Subject::floor(args.bench.server_core)?, &plan)?;
+        let floor = measure(&Scene::alone(Subject::floor(args.bench.server_core)?), &plan)?;
         report.add_floor(pair, floor);
         if let Some(binary) = &binary {
-            let hubbub = measure(&Subject::hubbub(binary, args.bench.server_core, durability)?, &plan)?;
-            report.add_hubbub(pair, hubbub);
+            report.add_hubbub(pair, measure(&scene(args, binary, durability)?, &plan)?);
         }
     }
     print!("{report}");
@@ -88,4 +96,11 @@ pub fn run(args: &FanoutArgs) -> Result<()> {
         Some(fault) => bail!("{fault}"),
         None => Ok(()),
     }
+}
+
+fn scene(args: &FanoutArgs, binary: &Path, durability: Durability) -> Result<Scene> {
+    let site = Site::start(binary, args.pair, Some(args.bench.generator_core))?;
+    let subject = site.instance(Some(args.bench.server_core), durability, &[])?;
+    let publisher = args.across.then(|| site.instance(Some(args.bench.generator_core), durability, &[])).transpose()?;
+    Ok(Scene { subject, publisher, site: Some(site) })
 }

@@ -2,11 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use super::run::Run;
+use super::{run::Run, scene::Cost};
 use crate::stats::Quartiles;
 
 /// The first line of the table.
-pub const HEADER: &str = "pair  server   us/delivery  deliveries/s      p50 ms      p99 ms    expected    received";
+pub const HEADER: &str = "pair  server   us/delivery  deliveries/s      p50 ms      p99 ms    expected    received  beside, us/publish";
 
 /// The runs of a measurement; a line is printed as each comes.
 #[derive(Debug, Default)]
@@ -44,6 +44,12 @@ impl fmt::Display for Report {
         row(f, "floor us/delivery", self.floor.iter().map(|run| run.micros).collect())?;
         row(f, "hubbub us/delivery", self.hubbub.iter().map(|run| run.micros).collect())?;
         row(f, "hubbub / floor", self.hubbub.iter().zip(&self.floor).map(|(hubbub, floor)| hubbub.micros / floor.micros).collect())?;
+        for (name, part) in PARTS {
+            let costs: Vec<_> = self.hubbub.iter().map(|run| part(&run.beside)).collect();
+            if costs.iter().any(|cost| *cost > 0.0) {
+                row(f, &format!("{name} us/publish"), costs)?;
+            }
+        }
         for (at, fault) in self.floor.iter().enumerate().filter_map(|(at, run)| Some((at, run.fault()?))) {
             writeln!(f, "note: floor, pair {}: {fault}", at + 1)?;
         }
@@ -51,16 +57,26 @@ impl fmt::Display for Report {
     }
 }
 
+/// What may run beside the server.
+const PARTS: [(&str, fn(&Cost<f64>) -> f64); 3] =
+    [("publisher", |cost| cost.publisher), ("nats", |cost| cost.nats), ("postgres", |cost| cost.postgres)];
+
+fn beside(cost: &Cost<f64>) -> String {
+    let parts = PARTS.iter().map(|(name, part)| (name, part(cost))).filter(|(_, micros)| *micros > 0.0);
+    parts.map(|(name, micros)| format!("{name} {micros:.1}")).collect::<Vec<_>>().join(", ")
+}
+
 fn line(pair: u32, server: &str, run: &Run) -> String {
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
     format!(
-        "{pair:>4}  {server:<7} {:>12.3} {:>13.0} {:>11.3} {:>11.3} {:>11} {:>11}",
+        "{pair:>4}  {server:<7} {:>12.3} {:>13.0} {:>11.3} {:>11.3} {:>11} {:>11}  {}",
         run.micros,
         run.per_second,
         ms(run.p50),
         ms(run.p99),
         run.expected,
-        run.received
+        run.received,
+        beside(&run.beside)
     )
 }
 
@@ -70,7 +86,7 @@ mod tests {
 
     fn run(expected: u64, received: u64, repeated: u64) -> Run {
         let (p50, p99) = (Duration::ZERO, Duration::ZERO);
-        Run { micros: 1.0, per_second: 1.0, p50, p99, expected, received, repeated, refused: None }
+        Run { micros: 1.0, beside: Cost::default(), per_second: 1.0, p50, p99, expected, received, repeated, refused: None }
     }
 
     #[test]
@@ -79,6 +95,13 @@ mod tests {
         let hubbub = [3.0, 6.0, 12.0].map(|micros| Run { micros, ..run(1, 1, 0) }).to_vec();
         let text = Report { floor, hubbub }.to_string();
         assert!(text.contains("hubbub / floor               1.500 [1.500 .. 1.500]"), "{text}");
+    }
+
+    #[test]
+    fn only_what_ran_beside_it_is_told() {
+        let beside = Cost { nats: 2.0, ..Cost::default() };
+        let text = Report { floor: Vec::new(), hubbub: vec![Run { beside, ..run(1, 1, 0) }] }.to_string();
+        assert!(text.contains("nats us/publish") && !text.contains("postgres"), "{text}");
     }
 
     #[test]

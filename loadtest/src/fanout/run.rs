@@ -7,8 +7,9 @@ use std::{
 
 use anyhow::{Result, bail};
 
+use super::scene::{Cost, Scene};
 use super::shape::Shape;
-use crate::{drive::Swarm, subject::Subject};
+use crate::drive::{Role, Swarm};
 
 /// How long nothing may come before what is missing is given up.
 const QUIET: Duration = Duration::from_secs(3);
@@ -42,6 +43,8 @@ pub struct Plan {
 pub struct Run {
     /// Server CPU per delivery, in microseconds.
     pub micros: f64,
+    /// CPU of what runs beside it, per publish.
+    pub beside: Cost<f64>,
     /// Deliveries per second, until the last one came.
     pub per_second: f64,
     /// Median time from publish to delivery.
@@ -71,19 +74,23 @@ impl Run {
     }
 }
 
-/// Opens the connections, warms up, then publishes for the plan's duration and waits for what is on its way.
-pub fn measure(subject: &Subject, plan: &Plan) -> Result<Run> {
-    let mut swarm = Swarm::new(subject.address, subject.speech.clone())?;
-    let channels = plan.shape.channels(&subject.speech);
-    swarm.open(plan.shape.roles(&channels))?;
+/// Opens the connections of `scene`, warms up, then publishes for the plan's duration and waits for what is on its way.
+pub fn measure(scene: &Scene, plan: &Plan) -> Result<Run> {
+    let speech = &scene.subject.speech;
+    let mut swarm = Swarm::new(speech.clone())?;
+    let channels = plan.shape.channels(speech);
+    // A publisher that does nothing else is the last one.
+    let (publishers, members): (Vec<_>, Vec<_>) = plan.shape.roles(&channels).into_iter().partition(|role| matches!(role, Role::Publisher));
+    swarm.open(scene.subject.address, members)?;
+    swarm.open(scene.publishers_at(), publishers)?;
     publish(&mut swarm, plan, &channels, plan.warmup)?;
-    drain(&mut swarm)?;
+    swarm.drain(QUIET)?;
 
     swarm.measure();
-    let (start, before) = (Instant::now(), subject.cpu()?);
+    let (start, before, beside) = (Instant::now(), scene.subject.cpu()?, scene.beside()?);
     publish(&mut swarm, plan, &channels, plan.duration)?;
-    let last = drain(&mut swarm)?;
-    let cpu = subject.cpu()? - before;
+    let last = swarm.drain(QUIET)?;
+    let (cpu, beside) = (scene.subject.cpu()? - before, scene.beside()?.since(beside));
 
     let tally = &swarm.tally;
     if tally.delivered == 0 {
@@ -91,6 +98,7 @@ pub fn measure(subject: &Subject, plan: &Plan) -> Result<Run> {
     }
     Ok(Run {
         micros: cpu.as_nanos() as f64 / 1_000.0 / tally.delivered as f64,
+        beside: beside.per(tally.published()),
         per_second: tally.delivered as f64 / (last - start).as_secs_f64(),
         p50: tally.latency(0.5),
         p99: tally.latency(0.99),
@@ -133,16 +141,4 @@ fn await_turn(swarm: &mut Swarm, pace: Pace, turn: u64, start: Instant, duration
         }
         swarm.poll(wait.min(duration - elapsed))?;
     }
-}
-
-/// Polls until everything has come, or nothing has for a while; returns when the last delivery came.
-fn drain(swarm: &mut Swarm) -> Result<Instant> {
-    let mut last = (swarm.tally.delivered, Instant::now());
-    while swarm.tally.missing() > 0 && last.1.elapsed() < QUIET {
-        swarm.poll(Duration::from_millis(50))?;
-        if swarm.tally.delivered != last.0 {
-            last = (swarm.tally.delivered, Instant::now());
-        }
-    }
-    Ok(last.1)
 }

@@ -1,28 +1,35 @@
-//! The server under test as a process: started fresh, pinned to a core, measured from outside, ended with its owner.
+//! The server under test as a process, and the services that it needs: started fresh, pinned to cores, measured from outside, ended with
+//! their owner.
 
+mod find;
+pub mod http;
+mod log;
+mod nats;
+mod pair;
 mod pinned;
+mod postgres;
 mod proc;
+mod site;
 mod token;
 
 use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tempfile::TempDir;
 
-use crate::drive::{Durability, Speech};
+use crate::drive::Speech;
+pub use pair::Pair;
 pub use pinned::{PinnedArgs, pin, run as run_pinned};
+pub use site::{Beside, Site, USER};
 
-/// How long a server may take to be ready.
+/// How long a process may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of the server's log that are shown when it does not start.
-const LOG_TAIL: usize = 4_000;
 
 /// A running server. It ends when this is dropped, and when this process dies.
 pub struct Subject {
@@ -31,8 +38,6 @@ pub struct Subject {
     pub address: SocketAddr,
     /// What it speaks.
     pub speech: Speech,
-    /// The database and the log; removed with the server.
-    _home: Option<TempDir>,
 }
 
 impl Subject {
@@ -40,33 +45,11 @@ impl Subject {
     pub fn floor(core: usize) -> Result<Self> {
         let this = std::env::current_exe().context("cannot find this program's own file")?;
         // It ends when this pipe closes.
-        let mut child = pinned::command(core, &this)?.arg("floor").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = pinned::command(Some(core), &this)?.arg("floor").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("the floor has a stdout")?).read_line(&mut line)?;
         let address = line.trim().parse().context("the floor did not tell its address")?;
-        Ok(Self { child, address, speech: Speech::Floor, _home: None })
-    }
-
-    /// Starts `binary serve` on `core`, with a fresh SQLite database and a secret of its own. Other settings come from
-    /// the environment.
-    pub fn hubbub(binary: &Path, core: usize, durability: Durability) -> Result<Self> {
-        let binary = binary.canonicalize().with_context(|| format!("no server at {}; name it by --server-bin", binary.display()))?;
-        let home = tempfile::tempdir()?;
-        let log = home.path().join("log");
-        let address = free_address()?;
-        let secret = token::secret();
-        let mut child = serve(core, &binary, home.path(), address, &secret)?
-            .stdin(Stdio::null())
-            .stdout(File::create(&log)?)
-            .stderr(File::options().append(true).open(&log)?)
-            .spawn()?;
-        if let Err(error) = await_ready(&mut child, address) {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(error.context(format!("{} did not start; its log:\n{}", binary.display(), tail(&log))));
-        }
-        let speech = Speech::Hubbub { token: token::mint(&secret)?, durability };
-        Ok(Self { child, address, speech, _home: Some(home) })
+        Ok(Self { child, address, speech: Speech::Floor })
     }
 
     /// The CPU time that it has used.
@@ -78,9 +61,20 @@ impl Subject {
     pub fn memory(&self) -> Result<u64> {
         proc::pss(self.child.id())
     }
+
+    /// What its `/metrics` say, labels added up: the values by name.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        let answer = http::get(self.address, "/metrics", None)?;
+        ensure!(answer.status == 200, "/metrics answered {}", answer.status);
+        Ok(sums(&answer.body))
+    }
 }
 
 impl Drop for Subject {
+    /// As `kill -9` does.
     fn drop(&mut self) {
         // Both fail only if it is gone already.
         let _ = self.child.kill();
@@ -88,45 +82,44 @@ impl Drop for Subject {
     }
 }
 
-fn serve(core: usize, binary: &Path, home: &Path, address: SocketAddr, secret: &str) -> Result<Command> {
-    let mut command = pinned::command(core, binary)?;
-    command
-        .arg("serve")
-        .env("HUBBUB_HTTP__LISTEN", address.to_string())
-        .env("HUBBUB_STORE__URL", format!("sqlite:{}", home.join("hubbub.db").display()))
-        .env("HUBBUB_AUTH__SECRET", secret);
-    Ok(command)
+fn sums(metrics: &str) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        if let Some((series, value)) = line.rsplit_once(' ')
+            && let Ok(value) = value.parse::<f64>()
+        {
+            *sums.entry(series.split('{').next().unwrap_or(series).to_owned()).or_default() += value;
+        }
+    }
+    sums
 }
 
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn await_ready(child: &mut Child, address: SocketAddr) -> Result<()> {
+/// Waits until `ready`, or fails with the end of the log at `at`.
+fn await_true(child: &mut Child, at: &Path, mut ready: impl FnMut() -> bool) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < START_TIMEOUT {
         if let Some(status) = child.try_wait()? {
-            bail!("it ended with {status}");
+            bail!("it ended with {status}; its log:\n{}", log::tail(at));
         }
-        if ready(address).unwrap_or(false) {
+        if ready() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    bail!("it is not ready at http://{address}/readyz after {} s", START_TIMEOUT.as_secs())
+    bail!("it is not ready after {} s; its log:\n{}", START_TIMEOUT.as_secs(), log::tail(at))
 }
 
-fn ready(address: SocketAddr) -> Result<bool> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head)?;
-    ensure!(head.starts_with(b"HTTP/1.1 "), "not HTTP");
-    Ok(&head[9..] == b"200")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn tail(log: &PathBuf) -> String {
-    let bytes = std::fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
+    #[test]
+    fn labels_of_a_metric_are_added_up() {
+        let sums = sums("# TYPE a counter\na{outcome=\"ok\"} 2\na{outcome=\"lost\"} 3\n\nb 1.5\n");
+        assert_eq!(sums, BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 1.5)]));
+    }
 }

@@ -1,4 +1,4 @@
-//! Runs another program on one core, so that it dies with its parent.
+//! Runs another program, on one core or on all, so that it dies with its parent.
 //!
 //! A hidden subcommand of the load tester puts both properties on itself and becomes the program: no code runs between
 //! fork and exec.
@@ -15,9 +15,9 @@ use rustix::{
 /// `pinned`'s arguments.
 #[derive(Debug, Args)]
 pub struct PinnedArgs {
-    /// The core to run on.
+    /// The core to run on; without it any.
     #[arg(long)]
-    core: usize,
+    core: Option<usize>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<std::ffi::OsString>,
@@ -25,7 +25,9 @@ pub struct PinnedArgs {
 
 /// Becomes the program. Returns only if that fails.
 pub fn run(args: &PinnedArgs) -> Result<()> {
-    pin(args.core)?;
+    if let Some(core) = args.core {
+        pin(core)?;
+    }
     set_parent_process_death_signal(Some(Signal::TERM)).context("prctl(PR_SET_PDEATHSIG)")?;
     let error = Command::new(&args.command[0]).args(&args.command[1..]).exec();
     Err(error).with_context(|| format!("cannot run {:?}", args.command[0]))
@@ -38,10 +40,10 @@ pub fn pin(core: usize) -> Result<()> {
     sched_setaffinity(None, &cores).with_context(|| format!("cannot run on core {core}; is there one?"))
 }
 
-/// The command that runs `program` on `core`; its arguments can be added.
-pub fn command(core: usize, program: &Path) -> Result<Command> {
+/// The command that runs `program` on `core`, if any; its arguments can be added.
+pub fn command(core: Option<usize>, program: &Path) -> Result<Command> {
     let this = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(this);
-    command.arg("pinned").arg("--core").arg(core.to_string()).arg("--").arg(program);
+    command.arg("pinned").args(core.map(|core| format!("--core={core}"))).arg("--").arg(program);
     Ok(command)
 }

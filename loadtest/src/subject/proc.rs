@@ -18,15 +18,41 @@ pub fn cpu(pid: u32) -> Result<Duration> {
         return Ok(Duration::from_nanos(nanos));
     }
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    ticks(&stat)
-        .map(|ticks| Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second()))
-        .context("/proc/PID/stat can't be read")
+    ticks(&stat).map(time).context("/proc/PID/stat can't be read")
 }
 
-/// utime + stime of /proc/PID/stat: fields 14 and 15; the second field, a name in parentheses, may hold anything.
+/// The CPU time of `pid`, of its children, and of those children whose end it has noted.
+pub fn cpu_of_family(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    let mut sum =
+        cpu(pid)? + number(&stat, CUTIME).zip(number(&stat, CUTIME + 1)).map_or(Duration::ZERO, |(user, system)| time(user + system));
+    for entry in fs::read_dir("/proc")? {
+        let Ok(other) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        // It may end between the listing and the look.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{other}/stat")) else { continue };
+        if number(&stat, PPID) == Some(u64::from(pid)) {
+            sum += cpu(other).unwrap_or_default();
+        }
+    }
+    Ok(sum)
+}
+
+/// Fields of /proc/PID/stat, counted from 1 as proc(5) does: the parent; ticks in user mode, in the kernel; the same of children that ended.
+const PPID: usize = 4;
+const UTIME: usize = 14;
+const CUTIME: usize = 16;
+
+/// Field number `field`, from the third on; the second, a name in parentheses, may hold anything.
+fn number(stat: &str, field: usize) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse().ok()
+}
+
 fn ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    Some(number(stat, UTIME)? + number(stat, UTIME + 1)?)
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
 }
 
 fn first_number(text: &str) -> u64 {
@@ -46,7 +72,7 @@ mod tests {
     #[test]
     fn a_name_with_spaces_and_parentheses_moves_no_field() {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194304 100 0 0 0 7 5 0 0 20 0 1 0 100 1000 10";
-        assert_eq!(ticks(stat), Some(12));
+        assert_eq!((ticks(stat), number(stat, PPID)), (Some(12), Some(1)));
     }
 
     #[test]
@@ -55,5 +81,15 @@ mod tests {
         let before = cpu(pid).unwrap();
         while cpu(pid).unwrap() <= before {}
         assert!(pss(pid).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_familys_time_holds_that_of_its_children() {
+        let busy = || std::process::Command::new("sh").args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]).spawn().unwrap();
+        let mut child = busy();
+        while cpu(child.id()).unwrap() < Duration::from_millis(30) {}
+        assert!(cpu_of_family(std::process::id()).unwrap() >= cpu(std::process::id()).unwrap() + Duration::from_millis(20));
+        child.wait().unwrap();
+        assert!(cpu_of_family(std::process::id()).unwrap() >= Duration::from_millis(20));
     }
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 const LIFETIME_S: u64 = 24 * 60 * 60;
 
 #[derive(Serialize)]
-struct Claims {
-    sub: &'static str,
+struct Claims<'a> {
+    sub: &'a str,
     aud: &'static str,
     exp: u64,
     grants: [Grant; 1],
@@ -20,7 +20,7 @@ struct Claims {
 #[derive(Serialize)]
 struct Grant {
     channels: [&'static str; 1],
-    actions: [&'static str; 3],
+    actions: [&'static str; 4],
 }
 
 /// 64 hexadecimal digits.
@@ -28,10 +28,10 @@ pub fn secret() -> String {
     rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A token (HS256) that may do everything in every channel for a day.
-pub fn mint(secret: &str) -> Result<String> {
+/// A token (HS256) for `user`, who may do everything in every channel for a day.
+pub fn mint(secret: &str, user: &str) -> Result<String> {
     let exp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + LIFETIME_S;
-    let grants = [Grant { channels: ["*"], actions: ["subscribe", "publish", "history"] }];
-    let claims = Claims { sub: "loadtest", aud: "hubbub", exp, grants };
+    let grants = [Grant { channels: ["*"], actions: ["subscribe", "publish", "history", "presence"] }];
+    let claims = Claims { sub: user, aud: "hubbub", exp, grants };
     Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes()))?)
 }
