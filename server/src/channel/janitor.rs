@@ -13,7 +13,7 @@ use hubbub_protocol::ChannelName;
 
 use crate::{
     config::Config,
-    store::{Db, StoreError, channels, entries, look, publishes},
+    store::{Db, StoreError, channels, entries, instances, look, publishes},
     world::Clock,
 };
 
@@ -81,6 +81,7 @@ impl Janitor {
         while publishes::trim(db, forget, ROWS).await? == u64::from(ROWS) {
             tokio::time::sleep(PAUSE).await;
         }
+        instances::forget(db, now).await?;
         let whole = self.rounds.is_multiple_of(WHOLE);
         let looked = look::look(db, self.since).await?;
         if whole {

@@ -43,6 +43,8 @@ pub use publish::{NewMessage, Ticket};
 pub use refused::Refused;
 pub use subscribe::Accepted;
 
+/// Feeds that read the store at once; the others wait for their turn, however many subscribe.
+const READS: usize = 16;
 /// Feeds that compare their pasts with the store's at once: they must not take the connections from those who read for somebody.
 const COMPARISONS: usize = 2;
 
@@ -101,6 +103,7 @@ impl Channels {
             db: db.clone(),
             broker: broker.clone(),
             looks: looks.clone(),
+            reads: Arc::new(Semaphore::new(READS)),
             comparisons: Arc::new(Semaphore::new(COMPARISONS)),
             tasks: tasks.clone(),
             metrics: metrics.clone(),

@@ -1,12 +1,18 @@
 //! `hubbub publish` and `hubbub tail`: users of a running server, by the SDK like any other.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use futures_util::StreamExt;
 use hubbub_client::{Client, Event, Message, SubscribeOptions};
 use hubbub_protocol::{ChannelName, Cursor, Format, Key, MessageId, ServerFrame, frame::Slow, msgpack_payload};
+
+/// How long a first connection may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 struct Server {
@@ -21,7 +27,8 @@ struct Server {
 impl Server {
     async fn connect(&self) -> anyhow::Result<Client> {
         let client = Client::builder(&self.url).token(self.token.clone()).name(concat!("hubbub-cli/", env!("CARGO_PKG_VERSION"))).connect();
-        client.ready().await.with_context(|| format!("no connection to {}", self.url))?;
+        let nobody = || format!("no connection to {}", self.url);
+        tokio::time::timeout(PATIENCE, client.ready()).await.with_context(nobody)?.with_context(nobody)?;
         Ok(client)
     }
 }

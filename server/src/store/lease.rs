@@ -43,7 +43,7 @@ pub enum LeaseKind {
 pub enum LeaseError {
     /// An instance holds it alone, or others hold it and it was wanted alone.
     #[error(
-        "another instance uses this database: {0}. With the broker `local` there can be only one (and `hubbub migrate` wants none); stop it, start with --take-over to wait until it has stopped, or give all of them the broker `nats`"
+        "another instance uses this database: {0}. With the broker `local` there can be only one (and `hubbub migrate --down-to` wants none); stop it, start with --take-over to wait until it has stopped, or give all of them the broker `nats`"
     )]
     Held(String),
     /// The lock file failed.

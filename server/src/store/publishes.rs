@@ -22,7 +22,8 @@ pub(super) struct Answer {
 /// Rows a statement, largest first: few texts, so that each stays prepared.
 pub(super) const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
-/// `prefix ($1, $2), ($3, $4) suffix` for each size of [`CHUNKS`].
+/// `prefix (?, ?), (?, ?) suffix` for each size of [`CHUNKS`]. Without numbers: SQLite looks a number up among all others, for each value
+/// that is bound.
 pub(super) fn statements(prefix: &str, columns: usize, suffix: &str) -> [String; 5] {
     CHUNKS.map(|rows| {
         let mut text = prefix.to_owned();
@@ -30,7 +31,8 @@ pub(super) fn statements(prefix: &str, columns: usize, suffix: &str) -> [String;
             text.push_str(if row == 0 { " (" } else { ", (" });
             for column in 0..columns {
                 let comma = if column == 0 { "" } else { ", " };
-                text.push_str(&format!("{comma}${}", row * columns + column + 1));
+                text.push_str(comma);
+                text.push('?');
             }
             text.push(')');
         }
@@ -140,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn statements_number_their_placeholders() {
-        assert_eq!(statements("VALUES", 2, ";")[4], "VALUES ($1, $2);");
-        assert_eq!(statements("VALUES", 2, "")[3], "VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8)");
+    fn statements_have_a_place_for_each_value() {
+        assert_eq!(statements("VALUES", 2, ";")[4], "VALUES (?, ?);");
+        assert_eq!(statements("VALUES", 2, "")[3], "VALUES (?, ?), (?, ?), (?, ?), (?, ?)");
     }
 }

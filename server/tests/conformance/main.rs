@@ -11,6 +11,7 @@ mod cluster;
 mod credentials;
 mod ephemeral;
 mod frames;
+mod guests;
 mod http;
 mod lifecycle;
 mod order;

@@ -298,7 +298,7 @@ impl Lane {
     fn read_recent(&self, channel: ChannelName, before: u64, keep: Keep) {
         let (db, bounds) = (self.parts.db.clone(), self.bounds);
         self.parts.metrics.store_reads.of(ReadKind::Head).increment(1);
-        self.spawn(channel.clone(), Reading::Recent, async move {
+        self.spawn(channel.clone(), Reading::Recent, std::future::ready(()), async move {
             let read = async {
                 let Some(head) = channels::head(&db, &channel).await? else { return Ok(Vec::new()) };
                 let entries = bounds.entries.min(keep.entries) as u32;
@@ -314,10 +314,13 @@ impl Lane {
     fn load(&self, channel: ChannelName, listens: bool, durable: bool, recent: bool, keep: Keep) {
         let (db, broker, looks, bounds) = (self.parts.db.clone(), self.parts.broker.clone(), self.parts.looks.clone(), self.bounds);
         let entries = if recent { bounds.entries.min(keep.entries) } else { 0 };
-        self.spawn(channel.clone(), Reading::Head, async move {
+        let listened = channel.clone();
+        let listen = async move {
             if !listens {
-                broker.listen(Plane::Entries, &channel).await;
+                broker.listen(Plane::Entries, &listened).await;
             }
+        };
+        self.spawn(channel.clone(), Reading::Head, listen, async move {
             let (born, epoch) = looks.map_or((0, 0), |looks| (looks.begun(), looks.epoch()));
             if !durable {
                 return Fetched::Loaded(Ok(Loaded { born, epoch, head: None, recent: Vec::new() }));
@@ -345,7 +348,7 @@ impl Lane {
     fn compare(&self, channel: ChannelName, position: Cursor, newest: Option<MessageId>) {
         let db = self.parts.db.clone();
         self.parts.metrics.store_reads.of(ReadKind::Compare).increment(1);
-        self.spawn(channel.clone(), Reading::Past, async move {
+        self.spawn(channel.clone(), Reading::Past, std::future::ready(()), async move {
             let read = async {
                 // The epoch first: whatever is appended beyond the head that is read then has it.
                 let epoch = epoch::current(&db).await?;
@@ -376,7 +379,7 @@ impl Lane {
     fn repair(&mut self, channel: ChannelName, after: u64) {
         let db = self.parts.db.clone();
         self.parts.metrics.store_reads.of(ReadKind::Repair).increment(1);
-        self.spawn(channel.clone(), Reading::Hole, async move {
+        self.spawn(channel.clone(), Reading::Hole, std::future::ready(()), async move {
             let read = async {
                 let Some(head) = channels::head(&db, &channel).await? else { return Ok(Default::default()) };
                 let page = entries::Page { after, upto: head.cursor().seq, entries: REPAIR, bytes: REPAIR_BYTES };
@@ -391,15 +394,20 @@ impl Lane {
         });
     }
 
-    fn spawn(&self, channel: ChannelName, reading: Reading, read: impl Future<Output = Fetched> + Send + 'static) {
-        let (commands, turns) = (self.commands.clone(), self.parts.comparisons.clone());
+    fn spawn(
+        &self,
+        channel: ChannelName,
+        reading: Reading,
+        before: impl Future<Output = ()> + Send + 'static,
+        read: impl Future<Output = Fetched> + Send + 'static,
+    ) {
+        let turns = if reading == Reading::Past { &self.parts.comparisons } else { &self.parts.reads };
+        let (commands, turns) = (self.commands.clone(), turns.clone());
         self.parts.tasks.spawn_until_stop(async move {
+            before.await;
+            // Never closed. Nobody waits for a connection so long that the pool gives up.
+            let _turn = turns.acquire().await;
             // A database that says nothing is away.
-            let _turn = match reading {
-                // Never closed.
-                Reading::Past => turns.acquire().await.ok(),
-                _ => None,
-            };
             let fetched = tokio::time::timeout(LIMIT, read).await.unwrap_or_else(|_| Fetched::nothing(reading));
             if let Some(commands) = commands.upgrade() {
                 let _ = commands.send(Command::Fetched { channel, fetched }).await;

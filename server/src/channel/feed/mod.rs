@@ -164,6 +164,8 @@ pub struct Parts {
     pub broker: Broker,
     /// The looks at the store's heads; `None` if nobody but this instance writes.
     pub looks: Option<Arc<Looks>>,
+    /// Who may read the store now.
+    pub reads: Arc<Semaphore>,
     /// Who may compare its past with the store's now: a few at once.
     pub comparisons: Arc<Semaphore>,
     /// Spawns lanes and their reads.

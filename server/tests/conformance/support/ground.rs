@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use hubbub_server::config::BrokerKind;
-use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 
 use super::{Pair, Store, postgres::Database};
@@ -57,6 +57,14 @@ impl Ground {
         match &self.data {
             Data::Sqlite(dir) => dir.path().join("hubbub.db"),
             Data::Postgres(_) => panic!("PostgreSQL is no file"),
+        }
+    }
+
+    /// An application's own connection to PostgreSQL.
+    pub async fn guest(&self) -> PgConnection {
+        match &self.data {
+            Data::Postgres(database) => PgConnection::connect(&database.url()).await.unwrap(),
+            Data::Sqlite(_) => panic!("SQLite has no guests"),
         }
     }
 
