@@ -44,8 +44,8 @@ impl fmt::Display for Report {
         row(f, "floor us/delivery", self.floor.iter().map(|run| run.micros).collect())?;
         row(f, "hubbub us/delivery", self.hubbub.iter().map(|run| run.micros).collect())?;
         row(f, "hubbub / floor", self.hubbub.iter().zip(&self.floor).map(|(hubbub, floor)| hubbub.micros / floor.micros).collect())?;
-        for (name, part) in PARTS {
-            let costs: Vec<_> = self.hubbub.iter().map(|run| part(&run.beside)).collect();
+        for (part, name) in PARTS.iter().enumerate() {
+            let costs: Vec<_> = self.hubbub.iter().map(|run| beside(&run.beside)[part]).collect();
             if costs.iter().any(|cost| *cost > 0.0) {
                 row(f, &format!("{name} us/publish"), costs)?;
             }
@@ -58,11 +58,15 @@ impl fmt::Display for Report {
 }
 
 /// What may run beside the server.
-const PARTS: [(&str, fn(&Cost<f64>) -> f64); 3] =
-    [("publisher", |cost| cost.publisher), ("nats", |cost| cost.nats), ("postgres", |cost| cost.postgres)];
+const PARTS: [&str; 3] = ["publisher", "nats", "postgres"];
 
-fn beside(cost: &Cost<f64>) -> String {
-    let parts = PARTS.iter().map(|(name, part)| (name, part(cost))).filter(|(_, micros)| *micros > 0.0);
+/// The costs of [`PARTS`].
+fn beside(cost: &Cost<f64>) -> [f64; 3] {
+    [cost.publisher, cost.nats, cost.postgres]
+}
+
+fn told(cost: &Cost<f64>) -> String {
+    let parts = PARTS.iter().zip(beside(cost)).filter(|(_, micros)| *micros > 0.0);
     parts.map(|(name, micros)| format!("{name} {micros:.1}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -76,7 +80,7 @@ fn line(pair: u32, server: &str, run: &Run) -> String {
         ms(run.p99),
         run.expected,
         run.received,
-        beside(&run.beside)
+        told(&run.beside)
     )
 }
 
