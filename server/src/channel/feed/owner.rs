@@ -1,20 +1,26 @@
 //! One channel's feed: it takes its inbox in order, keeps the log, and hands groups of entries to the hub. Its lane calls it.
 
+mod accept;
+mod past;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
 use hubbub_protocol::{
-    ChannelName, Cursor, ErrorCode, MessageId, ServerFrame,
-    frame::{ErrorBody, SkipReason, Slow},
+    ChannelName, Cursor, MessageId,
+    frame::{SkipReason, Slow},
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use accept::Origin;
+pub(in crate::channel) use past::gone_back;
 
 use super::{
     Bounds, Joined, Keep, Parts, Pulled, Resume, Unloaded,
     inbox::{Inbox, Work},
-    log::{Fit, Log},
+    log::Log,
     steps::{self, steps},
 };
 use crate::{
@@ -59,15 +65,6 @@ pub(super) struct Horizon {
     pub(super) doubted: u64,
     /// Whether others write, too: then an entry that is early may have elders on the way.
     pub(super) others: bool,
-}
-
-/// Where entries come from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// They were published: by this instance, or by another that says so.
-    Published,
-    /// They were read.
-    Store,
 }
 
 /// The one owner of a channel's order on this instance.
@@ -180,80 +177,6 @@ impl Feed {
         self.log.as_ref().map_or(Cursor::default(), Log::position)
     }
 
-    /// Whether entries are known to exist that are not here, and nobody waits for them yet.
-    pub(super) fn wants_patience(&self) -> bool {
-        self.gap.is_none() && self.reading == Reading::Nothing && self.lacks()
-    }
-
-    fn lacks(&self) -> bool {
-        self.log.is_some() && (!self.early.is_empty() || self.awaited > self.position().seq)
-    }
-
-    /// The time to wait for elders is over. Whether the store has to be read: the feed lacks what it lacked when it began.
-    pub(super) fn patience_over(&mut self) -> bool {
-        let Some(gap) = self.gap.take() else { return false };
-        let busy = self.queued || self.group.is_some() || !self.inbox.is_empty();
-        if self.reading != Reading::Nothing || busy || !self.lacks() || gap != self.position().seq {
-            return false;
-        }
-        self.reading = Reading::Hole;
-        true
-    }
-
-    /// The store was read up to `head`: what it has comes next, and what it has not is nowhere. `None` if it has gone back.
-    pub(super) fn repaired(&mut self, entries: Vec<Arc<Delivery>>, head: Cursor) {
-        let position = self.position();
-        if head.seq < position.seq {
-            self.reading = Reading::Past;
-            return;
-        }
-        let more = entries.last().is_some_and(|last| last.seq() < head.seq);
-        // What is missing below what the store has just returned is nowhere.
-        self.head_read = Some(if more { entries.last().map_or(head.seq, |last| last.seq()) } else { head.seq });
-        if more {
-            self.inbox.push_front(Work::Verify);
-        } else {
-            (self.assured, self.awaited) = (true, 0);
-            // Whatever was published before the read is in the store; what is not is of another past.
-            self.early.split_off(&(head.seq + 1));
-        }
-        if !entries.is_empty() {
-            self.inbox.push_front(Work::Stored(entries));
-        } else if head.seq > position.seq && head.epoch <= position.epoch.max(self.fence.epoch) {
-            // The history let go of all of them: whoever stands before pulls, and is told.
-            if let Some(log) = &mut self.log {
-                *log = Log::new(head, Vec::new(), self.keep);
-            }
-            self.topic.nudge(head);
-        } else if head.seq > position.seq {
-            self.reading = Reading::Past;
-        }
-    }
-
-    /// The store shares this feed's past; its head is `head`, and entries get `epoch` now.
-    pub(super) fn shares(&mut self, head: Cursor, epoch: u64) {
-        // Whoever published under an epoch that the store does not know yet, or never will: a look finds what is true of it.
-        self.inbox.retain_published(|delivery| delivery.entry.place.is_none_or(|place| place.epoch <= epoch));
-        if epoch > self.fence.epoch {
-            self.fence = Cursor { epoch, seq: head.seq };
-            // Some of them may be of a past that is no more.
-            self.early.clear();
-            if head.seq > self.position().seq {
-                self.inbox.push_front(Work::Verify);
-            }
-        }
-    }
-
-    /// The store went back to `head`, and this feed goes there: every subscriber is told to subscribe again. Returns how many there were.
-    pub(super) fn reset(&mut self, channel: &ChannelName, head: Cursor, epoch: u64, touched: &mut Vec<Arc<Outbox>>) -> usize {
-        self.log = Some(Log::new(head, Vec::new(), self.keep));
-        (self.group, self.early, self.gap) = (None, BTreeMap::new(), None);
-        (self.awaited, self.marked, self.head_read) = (head.seq, (0, 0), None);
-        self.recent = false;
-        self.fence = Cursor { epoch, seq: head.seq };
-        self.topic.revoke(&gone_back(channel), touched)
-    }
-
     /// Puts `work` at the end of the inbox. What the store has need not wait there beyond a bound.
     pub(super) fn put(&mut self, work: Work) {
         let work = match work {
@@ -333,108 +256,6 @@ impl Feed {
         self.log.is_none() || self.assured || horizon.looked > self.born.max(horizon.doubted)
     }
 
-    /// A look saw the channel's head.
-    fn see_head(&mut self, head: Cursor, look: u64) {
-        let Some(log) = &self.log else { return };
-        let position = log.position();
-        let (marked_look, marked_seq) = self.marked;
-        if head.epoch > position.epoch.max(self.fence.epoch) && position.seq > 0 {
-            self.reading = Reading::Past;
-        } else if head.seq < marked_seq && marked_look < look {
-            // The store had come further before this look began.
-            self.reading = Reading::Past;
-        } else {
-            self.awaited = self.awaited.max(head.seq);
-        }
-        self.marked = (look, position.seq.max(head.seq));
-    }
-
-    /// About a group of entries: `entries`, and those of the works behind them.
-    fn gather(&mut self, mut entries: Vec<Arc<Delivery>>) -> Vec<Arc<Delivery>> {
-        while entries.len() < GROUP
-            && let Some(more) = self.inbox.pop_entries()
-        {
-            entries.extend(more);
-        }
-        if entries.len() > GROUP {
-            self.inbox.push_front(Work::Entries(entries.split_off(GROUP)));
-        }
-        entries
-    }
-
-    fn begin(&mut self, entries: Vec<Arc<Delivery>>, origin: Origin, served: &Served) {
-        let entries = self.accept(entries, origin, served);
-        if !entries.is_empty() {
-            self.group = Some(Group { entries, next: 0 });
-        }
-    }
-
-    /// Those of `entries` that come next. What is early waits for its elders.
-    fn accept(&mut self, entries: Vec<Arc<Delivery>>, origin: Origin, served: &Served) -> Vec<Arc<Delivery>> {
-        if !self.durable {
-            // Given back to those who wait to publish.
-            drop(self.room.as_mut().and_then(|room| room.split(entries.len())));
-            return entries;
-        }
-        let Some(log) = &mut self.log else { return Vec::new() };
-        let mut next = Vec::with_capacity(entries.len());
-        let mut entries = entries.into_iter();
-        let mut elder = None;
-        while let Some(delivery) = elder.take().or_else(|| entries.next()) {
-            if origin == Origin::Published
-                && let Some(cursor) = delivery.entry.cursor()
-                && cursor.seq > log.position().seq
-                && (cursor.seq <= self.fence.seq || cursor.epoch < self.fence.epoch)
-            {
-                self.awaited = self.awaited.max(self.fence.seq);
-                continue;
-            }
-            match log.accept(&delivery, self.fence.epoch) {
-                Fit::Next => {
-                    next.push(delivery);
-                    // A group may grow beyond its size by those who waited for this one.
-                    elder = self.early.remove(&(log.position().seq + 1));
-                }
-                Fit::Old => {}
-                Fit::Early if self.head_read.is_some_and(|head| delivery.seq() <= head + 1) => {
-                    // The history let go of its elders: whoever lacks them pulls, and is told.
-                    log.jump(&delivery);
-                    next.push(delivery);
-                    elder = self.early.remove(&(log.position().seq + 1));
-                }
-                Fit::Early => {
-                    self.early.insert(delivery.seq(), delivery);
-                }
-                Fit::NewEpoch => {
-                    let rest = [delivery].into_iter().chain(entries).collect();
-                    self.inbox.push_front(if origin == Origin::Store { Work::Stored(rest) } else { Work::Entries(rest) });
-                    self.reading = Reading::Past;
-                    break;
-                }
-                Fit::Contradiction => {
-                    // What lies behind it would hide it: the store has it all the same.
-                    self.awaited = entries.last().map_or(self.awaited, |last| self.awaited.max(last.seq()));
-                    self.reading = Reading::Past;
-                    break;
-                }
-            }
-        }
-        self.head_read = None;
-        log.trim(served.bounds, served.spare);
-        // Those that the store brought meanwhile.
-        let position = log.position().seq;
-        self.early = self.early.split_off(&(position + 1));
-        let hopeless = !served.horizon.others || self.early.len() > EARLY;
-        if self.reading == Reading::Nothing && origin == Origin::Published && !self.early.is_empty() && hopeless {
-            self.reading = Reading::Hole;
-        }
-        if self.early.len() > EARLY {
-            self.awaited = self.awaited.max(self.early.pop_last().map_or(0, |(seq, _)| seq));
-            self.early.clear();
-        }
-        next
-    }
-
     /// Whether memory would cover `since` if it reached back as far as it may.
     fn lacks_recent(&self, since: Cursor, bounds: &Bounds) -> bool {
         let Some(log) = &self.log else { return false };
@@ -495,12 +316,6 @@ impl Feed {
         touched.push(subscription.outbox.clone());
         Pulled::Done
     }
-}
-
-/// What a subscriber is told whose position is no longer part of the store's past.
-pub(in crate::channel) fn gone_back(channel: &ChannelName) -> ServerFrame {
-    let error = ErrorBody::new(ErrorCode::Resubscribe, "the store has gone back in time: subscribe again with your cursor");
-    ServerFrame::Unsubscribed { channel: channel.clone(), error }
 }
 
 fn count(metrics: &Metrics, slice: &Slice) {
