@@ -57,6 +57,16 @@ fn postgresql_is_restarted() {
     replay.verify(ROWS, SUBSCRIBERS);
 }
 
+/// Every connection to the database falls silent, and none of them ends. Whoever waits for an answer gives up after some seconds.
+#[test]
+fn postgresql_vanishes_without_a_word() {
+    let cluster = Cluster::start(3);
+    let replay = replay(&cluster);
+    replay.wait_for(5_000);
+    cluster.to_postgres.lose_connections();
+    replay.verify(ROWS, SUBSCRIBERS);
+}
+
 /// For ten seconds what is sent to NATS goes nowhere and nobody is told, for ten more there is no connection. Meanwhile the looks at the
 /// database deliver, late by about a second.
 #[test]

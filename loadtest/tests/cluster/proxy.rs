@@ -34,13 +34,15 @@ struct State {
     target: SocketAddr,
     /// Connections of an earlier age are broken.
     age: u32,
+    /// Connections of an age before this one are not even that: nobody hears of them again.
+    lost: u32,
 }
 
 impl Proxy {
     pub fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { road: Road::Open, target, age: 0 }));
+        let state = Arc::new(Mutex::new(State { road: Road::Open, target, age: 0, lost: 0 }));
         let shared = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -57,6 +59,13 @@ impl Proxy {
         state.age += u32::from(road == Road::Cut);
     }
 
+    /// The connections that there are say nothing more, and do not end; new ones are whole. As when a host vanishes and another takes over.
+    pub fn lose_connections(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.age += 1;
+        state.lost = state.age;
+    }
+
     /// What comes from now on goes to another address; connections to the old one break.
     pub fn lead_to(&self, target: SocketAddr) {
         let mut state = self.state.lock().unwrap();
@@ -66,7 +75,7 @@ impl Proxy {
 }
 
 fn serve(client: TcpStream, state: &Arc<Mutex<State>>) {
-    let State { road, target, age } = *state.lock().unwrap();
+    let State { road, target, age, .. } = *state.lock().unwrap();
     if road == Road::Cut {
         return;
     }
@@ -86,10 +95,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, state: &Mutex<State>, age: u32)
     let mut held = 0;
     loop {
         let now = *state.lock().unwrap();
-        if now.age != age {
+        if now.age != age && age >= now.lost {
             break;
         }
-        if now.road == Road::Stalled {
+        if age < now.lost || now.road == Road::Stalled {
             thread::sleep(LOOK);
             continue;
         }

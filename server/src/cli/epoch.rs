@@ -11,7 +11,7 @@ use crate::{
 pub(super) enum Command {
     /// Print the epoch that entries get now
     Show,
-    /// Raise it: after a restore that nothing else can notice, such as a dump loaded into the same server, or a database file put back
+    /// Raise it: after a restore that nothing else can notice, such as rows loaded back into the same tables, or a database file put back
     /// together with its .mark. Cursors of entries that are still there go on working; others are told `epoch`
     Bump,
 }
