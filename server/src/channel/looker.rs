@@ -109,7 +109,7 @@ impl Looker {
         }
     }
 
-    /// Looks once; whether the store may have gone back since the last time, too.
+    /// Looks once; whether the store may have gone back since the last time, too: a server that was started again may be a restored one.
     async fn look(&self, since: Option<look::Since>, epoch: &mut Option<u64>) -> Result<(look::Since, bool), StoreError> {
         let number = self.looks.begin();
         let look = tokio::time::timeout(LIMIT, look::look(&self.db, since));
@@ -130,6 +130,6 @@ impl Looker {
         if since.is_some() {
             self.feeds.looked(number, looked.heads.into_iter().map(|(channel, head)| (channel, head.cursor()))).await;
         }
-        Ok((looked.since, went_back))
+        Ok((looked.since, went_back || looked.restarted))
     }
 }

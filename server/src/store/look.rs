@@ -23,6 +23,8 @@ pub struct Since {
     past: i64,
     lsn: i64,
     newest: i64,
+    /// PostgreSQL: when the server was started.
+    started: i64,
 }
 
 /// What a look saw.
@@ -33,6 +35,8 @@ pub struct Looked {
     /// The store is not the one of the last look, or has gone back in time since: `epoch` was raised because of that, by this look or by
     /// somebody before it. `heads` are all heads then.
     pub went_back: bool,
+    /// The database server is not the one of the last look, or has been started again since: whatever was done to it meanwhile.
+    pub restarted: bool,
     /// Channels whose head moved since the last look; one may be named although it did not.
     pub heads: Vec<(ChannelName, Head)>,
     /// Where the next look begins.
@@ -73,7 +77,7 @@ async fn look_sqlite(sqlite: &Sqlite, since: Option<Since>) -> Result<Looked, St
         .fetch_all(sqlite.reader())
         .await?;
     let heads = rows.into_iter().filter_map(Row::head).collect();
-    Ok(Looked { epoch: epoch as u64, went_back, heads, since: Since { change, epoch, ..Since::default() } })
+    Ok(Looked { epoch: epoch as u64, went_back, restarted: false, heads, since: Since { change, epoch, ..Since::default() } })
 }
 
 async fn look_postgres(db: &Db, postgres: &Postgres, since: Option<Since>) -> Result<Looked, StoreError> {
@@ -82,7 +86,8 @@ async fn look_postgres(db: &Db, postgres: &Postgres, since: Option<Since>) -> Re
     if !went_back && state.known {
         postgres.remember(&state.past());
         postgres.see_heads(heads.iter().map(|(channel, head)| (channel.as_str(), head.cursor().seq as i64)));
-        return Ok(state.looked(heads, false));
+        let restarted = since.is_some_and(|since| since.started != state.started);
+        return Ok(Looked { restarted, ..state.looked(heads, false) });
     }
     // Raised unless somebody did it before: what this process has seen of the store decides.
     let past = postgres.compare().await?;
@@ -104,6 +109,8 @@ struct State {
     mark: String,
     past: i64,
     lsn: i64,
+    /// When the server was started, in microseconds.
+    started: i64,
     /// Transactions below it have ended.
     oldest: i64,
     newest: i64,
@@ -126,6 +133,7 @@ async fn read_postgres(postgres: &Postgres, from: i64) -> Result<(State, Vec<(Ch
         "SELECT s.*, c.name, c.id, c.head_epoch, c.head_seq, c.head_ordinal
          FROM (SELECT epoch, mark = hubbub_past() AS known, hubbub_past() AS mark, hashtextextended(hubbub_past(), 0) AS past,
                       (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint AS lsn,
+                      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started,
                       pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
                       (SELECT coalesce(max(changed), 0) FROM channels) AS newest
                FROM cluster WHERE id = 1) AS s
@@ -173,7 +181,8 @@ impl State {
             past: self.past,
             lsn: self.lsn,
             newest: self.newest,
+            started: self.started,
         };
-        Looked { epoch: self.epoch as u64, went_back, heads, since }
+        Looked { epoch: self.epoch as u64, went_back, restarted: false, heads, since }
     }
 }
