@@ -31,7 +31,8 @@ impl Feed {
         true
     }
 
-    /// The store was read up to `head`: what it has comes next, and what it has not is nowhere. `None` if it has gone back.
+    /// The store was read up to `head`: what it has comes next, and what it has not is nowhere. A head below the position is a store that has
+    /// gone back: the past is compared.
     pub(in crate::channel::feed) fn repaired(&mut self, entries: Vec<Arc<Delivery>>, head: Cursor) {
         let position = self.position();
         if head.seq < position.seq {
