@@ -92,6 +92,12 @@ errors! {
     Overloaded = "overloaded", 503, Later;
     /// The instance is shutting down.
     Draining = "draining", 503, Later;
+    /// The session over HTTP has ended, or its instance is gone. Open another one and resume.
+    SessionGone = "session_gone", 410, Now;
+    /// A POST or a poll over HTTP whose number is not the next.
+    OutOfOrder = "out_of_order", 409, Now;
+    /// The page that asks comes from an origin that is not allowed.
+    OriginRefused = "origin_refused", 403, Never;
     /// The subscription cannot go on: the store has gone back in time. Subscribe again from the last cursor.
     Resubscribe = "resubscribe", 409, Now;
     /// A fault of the server. Its log has the details.
