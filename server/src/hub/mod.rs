@@ -23,7 +23,7 @@ use hubbub_protocol::{ChannelName, Cursor, ServerFrame};
 
 pub use outbox::{Delivered, Drive, Live, Offered, Outbox, Sink, Step};
 pub use subscription::{Standing, Subscription};
-pub use wire::{Delivery, Wire, close, message};
+pub use wire::{Delivery, Wire, close, event_frame, message, retry_after};
 
 /// The subscribers of one channel.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::{
     Delivery, Standing, Subscription, Wire,
-    queue::{Phase, Queue, Written},
+    queue::{Phase, Queue, RELEASED, Written},
 };
 
 /// Where the bytes go.
@@ -24,8 +24,15 @@ use super::{
 pub enum Sink {
     /// A plain socket: written through from any task.
     Socket(TcpStream),
-    /// A transport that can be written only by its own task, which takes the bytes ([`Outbox::take`]); it is woken once a batch.
-    Task,
+    /// A transport that can be written only by its own task, which takes the bytes ([`Outbox::poll_take`]); it is woken once a batch.
+    Task(AtomicWaker),
+}
+
+impl Sink {
+    /// A transport that is written by its own task.
+    pub fn task() -> Self {
+        Sink::Task(AtomicWaker::new())
+    }
 }
 
 /// What the connection's own task has to do.
@@ -93,6 +100,7 @@ impl Outbox {
         let inner = Queue {
             queue: VecDeque::new(),
             written: 0,
+            taken: 0,
             bytes: 0,
             blocked: false,
             touched: false,
@@ -121,7 +129,7 @@ impl Outbox {
     pub fn stream(&self) -> Option<&TcpStream> {
         match &self.sink {
             Sink::Socket(stream) => Some(stream),
-            Sink::Task => None,
+            Sink::Task(_) => None,
         }
     }
 
@@ -139,7 +147,7 @@ impl Outbox {
             inner.append(bytes);
         } else {
             inner.close(self.wire, CloseCode::SlowConsumer, None);
-            self.waker.wake();
+            self.wake();
         }
     }
 
@@ -188,9 +196,14 @@ impl Outbox {
                         inner.fall_behind(subscription);
                         inner.full = true;
                     }
+                    Slow::Close if inner.may_overdraw(self, bytes.len()) => {
+                        inner.append(bytes);
+                        delivered.entries += 1;
+                        continue;
+                    }
                     Slow::Close => {
                         inner.close(self.wire, CloseCode::SlowConsumer, None);
-                        self.waker.wake();
+                        self.wake();
                     }
                     Slow::Latest => inner.supersede(self, subscription, &group[at..]),
                 }
@@ -281,26 +294,49 @@ impl Outbox {
                     self.waker.wake();
                 }
             }
-            Sink::Task => {
-                if !inner.queue.is_empty() {
-                    self.waker.wake();
+            Sink::Task(writer) => {
+                if !inner.queue.is_empty() || inner.phase != Phase::Open {
+                    writer.wake();
                 }
             }
         }
     }
 
-    /// What a [`Sink::Task`] transport writes next. `stuck` tells whether it can take more soon.
-    pub fn take(&self) -> Vec<Bytes> {
-        let mut inner = self.lock();
-        (inner.blocked, inner.full) = (false, false);
-        inner.release_latest(self.wire, usize::MAX);
-        inner.bytes = 0;
-        inner.queue.drain(..).collect()
+    /// Wakes the connection's task, and whoever writes for it.
+    fn wake(&self) {
+        self.waker.wake();
+        if let Sink::Task(writer) = &self.sink {
+            writer.wake();
+        }
     }
 
-    /// Tells that a [`Sink::Task`] transport cannot write now.
-    pub fn stuck(&self) {
-        self.lock().blocked = true;
+    /// What a [`Sink::Task`] transport writes next: everything that waits. Until the next call it counts as on its way, and the peer as one that
+    /// does not read. `also` is called with it, under the same lock: what it sees of subscriptions is what the bytes tell. `None`: it is
+    /// over, and nothing follows.
+    pub fn poll_take<T>(&self, cx: &mut Context<'_>, also: impl FnOnce(Vec<Bytes>) -> T) -> Poll<Option<T>> {
+        let Sink::Task(writer) = &self.sink else { return Poll::Ready(None) };
+        writer.register(cx.waker());
+        let mut inner = self.lock();
+        inner.arrived();
+        if inner.queue.is_empty() {
+            inner.release_latest(self.wire, RELEASED);
+        }
+        if inner.wants_room(self.limit) {
+            self.waker.wake();
+        }
+        if inner.queue.is_empty() {
+            return if inner.phase == Phase::Open { Poll::Pending } else { Poll::Ready(None) };
+        }
+        Poll::Ready(Some(also(inner.take())))
+    }
+
+    /// What was taken last has reached the peer.
+    pub fn arrived(&self) {
+        let mut inner = self.lock();
+        inner.arrived();
+        if inner.wants_room(self.limit) {
+            self.waker.wake();
+        }
     }
 
     /// Asks for [`Drive::Room`] once there is room.
@@ -346,7 +382,7 @@ impl Outbox {
         if !matches!(inner.phase, Phase::Over(_)) {
             inner.over(code);
         }
-        self.waker.wake();
+        self.wake();
     }
 
     /// Whether nothing can be put in any more.

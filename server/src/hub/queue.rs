@@ -17,7 +17,7 @@ const PIECES: usize = 64;
 /// Slots that an empty queue may keep.
 const KEPT: usize = 4;
 /// Bytes of a subscription under `latest` that go to an empty queue at once, where newer ones no longer replace them.
-const RELEASED: usize = 4 << 10;
+pub(super) const RELEASED: usize = 4 << 10;
 
 /// Whether anything more may be put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,9 @@ pub(super) struct Queue {
     pub(super) queue: VecDeque<Bytes>,
     /// Bytes of the first piece that have left.
     pub(super) written: usize,
-    /// Bytes that wait, `latest` included.
+    /// Bytes that the transport's own task has taken, and of which it is not known that they left.
+    pub(super) taken: usize,
+    /// Bytes that wait, `latest` and `taken` included.
     pub(super) bytes: usize,
     /// The kernel took no more; the connection's task waits for it.
     pub(super) blocked: bool,
@@ -95,6 +97,32 @@ impl Queue {
         }
         while slow == Slow::Close && self.bytes + more > limit && self.drop_held_back(outbox.wire) {}
         self.phase == Phase::Open && (self.bytes == 0 || self.bytes + more <= limit)
+    }
+
+    /// Whether `more` bytes may go beyond the bound: a transport that is written by its own task gets its turn after the batch, so as long as it
+    /// takes what there is, twice as much may wait.
+    pub(super) fn may_overdraw(&self, outbox: &Outbox, more: usize) -> bool {
+        matches!(outbox.sink, Sink::Task(_)) && !self.blocked && self.bytes + more <= 2 * outbox.limit
+    }
+
+    /// Gives everything that waits to the transport's own task.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        let pieces: Vec<Bytes> = self.queue.drain(..).collect();
+        if self.queue.capacity() > KEPT {
+            self.queue = VecDeque::new();
+        }
+        self.taken = pieces.iter().map(Bytes::len).sum();
+        self.blocked = true;
+        pieces
+    }
+
+    /// What was taken has left.
+    pub(super) fn arrived(&mut self) {
+        if self.taken > 0 {
+            self.bytes -= std::mem::take(&mut self.taken);
+            (self.blocked, self.moved) = (false, true);
+            self.full &= self.bytes > 0;
+        }
     }
 
     /// Whether some of the subscription's entries wait under `latest`.
@@ -161,7 +189,7 @@ impl Queue {
         }
         self.queue.truncate(usize::from(self.written > 0));
         self.latest = Vec::new();
-        self.bytes = self.queue.front().map_or(0, |piece| piece.len() - self.written);
+        self.bytes = self.taken + self.queue.front().map_or(0, |piece| piece.len() - self.written);
         self.finish(wire, wire.goodbye(code, reconnect_after), Some(code));
     }
 
@@ -178,7 +206,7 @@ impl Queue {
         self.phase = Phase::Over(code.or(self.code()));
         self.queue = VecDeque::new();
         self.latest = Vec::new();
-        self.bytes = 0;
+        (self.bytes, self.taken) = (0, 0);
     }
 
     pub(super) fn write(&mut self, stream: &TcpStream, wire: Wire) -> Written {

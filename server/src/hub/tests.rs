@@ -129,7 +129,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let outboxes = (0..OUTBOXES).map(|_| Outbox::new(Sink::Task, WIRE, AMPLE)).collect();
+        let outboxes = (0..OUTBOXES).map(|_| Outbox::new(Sink::task(), WIRE, AMPLE)).collect();
         let none = || (0..SUBSCRIPTIONS).map(|_| Vec::new()).collect();
         Self { hub: Hub::new(7), outboxes, heads: [0; CHANNELS], joined: vec![None; SUBSCRIPTIONS], owed: none(), came: none() }
     }
@@ -289,7 +289,7 @@ proptest! {
         loads in prop::collection::vec(load(), 1..60), limit in prop_oneof![300..3_000_usize, Just(AMPLE)],
     ) {
         let (topic, name) = (Topic::default(), channel(0));
-        let outbox = Outbox::new(Sink::Task, WIRE, limit);
+        let outbox = Outbox::new(Sink::task(), WIRE, limit);
         live(&outbox, &topic, &name, Slow::Latest, 0);
         // Given since the last take: what went straight in, and what was held back.
         let (mut held, mut stuck) = (Vec::new(), false);
@@ -361,7 +361,7 @@ proptest! {
         loads in prop::collection::vec(load(), 1..60), limit in 300..3_000_usize,
     ) {
         let (topic, name) = (Topic::default(), channel(0));
-        let outbox = Outbox::new(Sink::Task, WIRE, limit);
+        let outbox = Outbox::new(Sink::task(), WIRE, limit);
         live(&outbox, &topic, &name, Slow::Close, 0);
         let goodbye: usize = WIRE.goodbye(CloseCode::SlowConsumer, None).iter().map(Bytes::len).sum();
         let (mut given, mut closed, mut left) = (0, 0, Vec::new());
@@ -379,7 +379,8 @@ proptest! {
                 Load::Stuck => outbox.stuck(),
                 Load::Take => left.extend(outbox.take()),
             }
-            prop_assert!(outbox.bytes() <= limit.max(700) + goodbye);
+            // Its own task gets its turn after a batch: until then, as long as it takes what there is, twice as much may wait.
+            prop_assert!(outbox.bytes() <= (2 * limit).max(700) + goodbye);
             prop_assert_eq!(outbox.is_closing(), closed == 1);
         }
         let farewells = frames(&left).iter().filter(|frame| matches!(frame, ServerFrame::Disconnect(_))).count();
@@ -513,7 +514,7 @@ async fn latest_over_a_socket_that_was_not_read_accounts_for_everything() {
 #[test]
 fn what_precedes_a_hole_is_flushed() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, AMPLE);
+    let outbox = Outbox::new(Sink::task(), WIRE, AMPLE);
     let subscription = live(&outbox, &topic, &name, Slow::Close, 0);
     let mut touched = Vec::new();
     let slice = topic.deliver(&[delivery(&name, 1, 1, None, 8), delivery(&name, 3, 3, None, 8)], 0, AMPLE, &mut touched);
@@ -524,7 +525,7 @@ fn what_precedes_a_hole_is_flushed() {
 #[test]
 fn a_page_for_another_cursor_is_pulled_again() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, AMPLE);
+    let outbox = Outbox::new(Sink::task(), WIRE, AMPLE);
     let subscription = live(&outbox, &topic, &name, Slow::Close, 1);
     deliver(&topic, &[delivery(&name, 3, 3, None, 8)]);
     let flag = Arc::new(Flag::default());
@@ -539,7 +540,7 @@ fn a_page_for_another_cursor_is_pulled_again() {
 #[test]
 fn latest_at_the_bound_holds_back_and_does_not_close() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, 1_000);
+    let outbox = Outbox::new(Sink::task(), WIRE, 1_000);
     live(&outbox, &topic, &name, Slow::Latest, 0);
     let group: Vec<_> = (1..=20).map(|number| delivery(&name, 0, number, None, 100)).collect();
     deliver(&topic, &group);
@@ -557,7 +558,7 @@ fn latest_at_the_bound_holds_back_and_does_not_close() {
 #[test]
 fn nothing_overtakes_what_is_held_back() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, 2_000);
+    let outbox = Outbox::new(Sink::task(), WIRE, 2_000);
     live(&outbox, &topic, &name, Slow::Latest, 0);
     // The third finds no room; its successor is so small that a fourth would.
     for (number, key, size) in [(1, 1, 300), (2, 2, 300), (3, 3, 600), (4, 3, 8), (5, 4, 8)] {
@@ -576,7 +577,7 @@ fn nothing_overtakes_what_is_held_back() {
 #[test]
 fn what_is_held_back_makes_way_for_a_reply() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, 1_000);
+    let outbox = Outbox::new(Sink::task(), WIRE, 1_000);
     live(&outbox, &topic, &name, Slow::Latest, 0);
     outbox.stuck();
     let group: Vec<_> = (1..=20).map(|number| delivery(&name, 0, number, Some(number as u8), 100)).collect();
@@ -592,7 +593,7 @@ fn what_is_held_back_makes_way_for_a_reply() {
 #[test]
 fn heads_tell_of_live_subscriptions_that_moved() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, AMPLE);
+    let outbox = Outbox::new(Sink::task(), WIRE, AMPLE);
     let subscription = live(&outbox, &topic, &name, Slow::Close, 4);
     assert_eq!(outbox.moved(&subscription), Some(Cursor { epoch: 1, seq: 4 }));
     assert_eq!(outbox.moved(&subscription), None);
@@ -605,7 +606,7 @@ fn heads_tell_of_live_subscriptions_that_moved() {
 #[test]
 fn a_client_ahead_of_the_feed_sees_nothing_twice() {
     let (topic, name) = (Topic::default(), channel(0));
-    let outbox = Outbox::new(Sink::Task, WIRE, AMPLE);
+    let outbox = Outbox::new(Sink::task(), WIRE, AMPLE);
     let subscription = Subscription::new(name.clone(), outbox.clone(), Slow::Close);
     subscription.seek(Cursor { epoch: 1, seq: 9 });
     topic.join(subscription.clone());

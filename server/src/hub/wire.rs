@@ -10,18 +10,26 @@ use hubbub_protocol::{CloseCode, Entry, Format, Retry, ServerFrame, frame::Disco
 pub enum Wire {
     /// WebSocket messages of one frame each: binary for MessagePack, text for JSON.
     Socket(Format),
+    /// Server-Sent Events of one frame each, in JSON.
+    Events,
 }
+
+/// What stands before a frame in an event (HTML, section 9.2.6).
+const DATA: &[u8] = b"data: ";
+/// What ends an event.
+const END: &[u8] = b"\n\n";
 
 /// Room for the longest header of an unmasked WebSocket frame (RFC 6455 section 5.2).
 const HEADER: usize = 10;
 
 impl Wire {
-    const COUNT: usize = 2;
+    const COUNT: usize = 3;
 
     fn index(self) -> usize {
         match self {
             Wire::Socket(Format::Msgpack) => 0,
             Wire::Socket(Format::Json) => 1,
+            Wire::Events => 2,
         }
     }
 
@@ -29,17 +37,17 @@ impl Wire {
     pub fn format(self) -> Format {
         match self {
             Wire::Socket(format) => format,
+            Wire::Events => Format::Json,
         }
     }
 
     /// One frame, ready for the transport.
     pub fn seal(self, write: impl FnOnce(Format, &mut Vec<u8>)) -> Bytes {
-        let Wire::Socket(format) = self;
-        let opcode = match format {
-            Format::Msgpack => 0x2,
-            Format::Json => 0x1,
-        };
-        message(opcode, |out| write(format, out))
+        match self {
+            Wire::Socket(Format::Msgpack) => message(0x2, |out| write(Format::Msgpack, out)),
+            Wire::Socket(Format::Json) => message(0x1, |out| write(Format::Json, out)),
+            Wire::Events => event(|out| write(Format::Json, out)),
+        }
     }
 
     /// A server frame, ready for the transport.
@@ -47,20 +55,52 @@ impl Wire {
         self.seal(|format, out| frame.encode(format, out))
     }
 
-    /// What is said before a close: `disconnect`, unless the peer broke the transport's own rules, and the transport's Close.
+    /// What is said before a close: `disconnect`, unless the peer left or broke the transport's own rules, and what ends the transport.
     pub fn goodbye(self, code: CloseCode, reconnect_after: Option<u64>) -> Vec<Bytes> {
-        if code.code() < 4000 {
-            return vec![close(code)];
-        }
+        let spoken = code.code() >= 4000;
         let retry = if reconnect_after.is_some() { Retry::Later } else { code.retry() };
-        let disconnect = Disconnect { code: code.code(), reason: code.reason().to_owned(), retry, reconnect_after };
-        vec![self.frame(&ServerFrame::Disconnect(disconnect)), close(code)]
+        let disconnect = || Disconnect { code: code.code(), reason: code.reason().to_owned(), retry, reconnect_after };
+        let mut last = Vec::new();
+        if let (Wire::Events, Some(pause)) = (self, reconnect_after) {
+            last.push(retry_after(pause));
+        }
+        if spoken {
+            last.push(self.frame(&ServerFrame::Disconnect(disconnect())));
+        }
+        match self {
+            Wire::Socket(_) => last.push(close(code)),
+            Wire::Events if code == CloseCode::TokenExpired => last.push(Bytes::from_static(b"event: expired\ndata: {}\n\n")),
+            Wire::Events => {}
+        }
+        last
     }
 
-    /// A heartbeat that the peer's transport answers by itself.
+    /// A heartbeat: on a socket one that the peer's transport answers by itself, among events a comment.
     pub fn ping(self) -> Bytes {
-        Bytes::from_static(&[0x89, 0x00])
+        match self {
+            Wire::Socket(_) => Bytes::from_static(&[0x89, 0x00]),
+            Wire::Events => Bytes::from_static(b":\n\n"),
+        }
     }
+}
+
+/// One event without a name. JSON that is written here has no line break outside of strings, and none unescaped inside.
+fn event(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(DATA);
+    write(&mut out);
+    out.extend_from_slice(END);
+    Bytes::from(out)
+}
+
+/// The frame in an event that was sealed for [`Wire::Events`]; `None` if it has none: a comment, a pause.
+pub fn event_frame(event: &Bytes) -> Option<Bytes> {
+    (event.starts_with(DATA) && event.ends_with(END)).then(|| event.slice(DATA.len()..event.len() - END.len()))
+}
+
+/// Tells an `EventSource` to wait for `pause` milliseconds before it reconnects.
+pub fn retry_after(pause: u64) -> Bytes {
+    Bytes::from(format!("retry: {pause}\n\n"))
 }
 
 /// A WebSocket Close frame.

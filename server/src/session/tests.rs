@@ -39,7 +39,7 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
         looks: None,
     };
     let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
-    (Arc::new(Backend { channels: Channels::start(parts, tasks), config, verifier, metrics, world }), db)
+    (Arc::new(Backend { instance: "test".into(), channels: Channels::start(parts, tasks), config, verifier, metrics, world }), db)
 }
 
 async fn say(client: &mut Client, frame: ClientFrame) {
@@ -67,7 +67,7 @@ async fn a_channel_that_is_behind_all_the_time_does_not_keep_others_waiting() {
     }
     let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: vec![Action::Subscribe] }]).unwrap();
     let identity = Identity { user: "alice".into(), expires_at: u64::MAX, grants };
-    let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 16 << 10);
+    let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 16 << 10);
     let admission = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let mut client = Client::new(backend.clone(), outbox.clone(), Arc::new(Vitals::new(0)), Some(identity), admission);
     say(&mut client, ClientFrame::Connect(Connect { id: 1, ..Connect::default() })).await;

@@ -43,7 +43,7 @@ struct Watcher {
 
 impl Watcher {
     fn open(node: &mut Node, channel: &ChannelName, now: u64) -> Self {
-        let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 256 << 10);
+        let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 256 << 10);
         let subscription = Subscription::new(channel.clone(), outbox.clone(), Slow::Close);
         let (reply, state) = oneshot::channel();
         node.core.ask(channel, Question::State { user: "nobody".into(), reply }, now);

@@ -190,7 +190,7 @@ mod tests {
     use crate::hub::{Sink, tests::frames};
 
     fn watcher(channel: &ChannelName) -> Arc<Subscription> {
-        Subscription::new(channel.clone(), Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 1 << 16), Slow::Close)
+        Subscription::new(channel.clone(), Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 1 << 16), Slow::Close)
     }
 
     fn frame(subscription: &Subscription) -> Option<PresenceChange> {

@@ -7,8 +7,25 @@ use crate::hub::close;
 
 const WIRE: Wire = Wire::Socket(Format::Json);
 
+impl Outbox {
+    /// Takes everything that waits as what has left.
+    pub(crate) fn take(&self) -> Vec<Bytes> {
+        let mut inner = self.lock();
+        inner.release_latest(self.wire, usize::MAX);
+        let pieces = inner.take();
+        inner.arrived();
+        (inner.blocked, inner.full) = (false, false);
+        pieces
+    }
+
+    /// The peer reads nothing.
+    pub(crate) fn stuck(&self) {
+        self.lock().blocked = true;
+    }
+}
+
 fn outbox() -> Arc<Outbox> {
-    Outbox::new(Sink::Task, WIRE, 1 << 10)
+    Outbox::new(Sink::task(), WIRE, 1 << 10)
 }
 
 fn subscribe(outbox: &Arc<Outbox>) -> Arc<Subscription> {
@@ -77,4 +94,42 @@ async fn a_broken_socket_holds_nothing_back() {
     assert_eq!(outbox.bytes(), 0);
     outbox.end(&subscription);
     assert_eq!(Arc::strong_count(&subscription), 1);
+}
+
+/// Bytes that are on their way count until the transport comes back for more, and until then the peer does not read.
+#[test]
+fn what_is_taken_counts_until_it_has_left() {
+    let outbox = outbox();
+    let subscription = subscribe(&outbox);
+    let (held, newer) = (tick(1), tick(2));
+    outbox.deliver(&subscription, &[held.clone()]);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert_eq!(outbox.poll_take(&mut cx, |pieces| pieces), Poll::Ready(Some(vec![held.sealed(WIRE).clone()])));
+    assert_eq!(outbox.bytes(), held.sealed(WIRE).len());
+    // What comes meanwhile can be superseded.
+    outbox.deliver(&subscription, &[held]);
+    outbox.deliver(&subscription, &[newer.clone()]);
+    let Poll::Ready(Some(pieces)) = outbox.poll_take(&mut cx, |pieces| pieces) else { panic!("nothing waits") };
+    assert_eq!(pieces.last(), Some(newer.sealed(WIRE)));
+    assert_eq!(outbox.poll_take(&mut cx, |pieces| pieces), Poll::Pending);
+    assert_eq!(outbox.bytes(), 0);
+    outbox.close(CloseCode::Draining, None);
+    assert!(matches!(outbox.poll_take(&mut cx, |pieces| pieces.len()), Poll::Ready(Some(2))));
+    assert_eq!(outbox.poll_take(&mut cx, |pieces| pieces), Poll::Ready(None));
+}
+
+/// A burst that comes before the transport had its turn closes nobody; a second one, which it did not take, does.
+#[test]
+fn twice_as_much_may_wait_for_a_transport_that_takes_what_there_is() {
+    let close = || Subscription::new(ChannelName::parse("ticks").unwrap(), outbox(), Slow::Close);
+    let (subscription, large) = (close(), tick(1));
+    let outbox = subscription.outbox.clone();
+    outbox.activate(&subscription);
+    let fits = outbox.limit() / large.sealed(WIRE).len();
+    let burst = vec![large; fits * 3 / 2];
+    assert_eq!(outbox.deliver(&subscription, &burst).entries, burst.len());
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(outbox.poll_take(&mut cx, |pieces| pieces).is_ready());
+    assert_eq!(outbox.deliver(&subscription, &burst).overflow, Some(Slow::Close));
+    assert!(outbox.is_closing());
 }

@@ -112,7 +112,7 @@ impl House {
 
     /// Waits until the channel's lane has done all that it was told.
     async fn settle(&self, channel: &ChannelName) -> Cursor {
-        let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 1 << 20);
+        let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 1 << 20);
         let subscription = Subscription::new(channel.clone(), outbox, Slow::Close);
         let keep = self.channels.namespace(channel).keep();
         let joined = self.channels.feeds.join(subscription.clone(), true, None, keep).await.unwrap();
@@ -142,7 +142,7 @@ struct Client {
 
 impl Client {
     fn new(slow: Slow, limit: usize) -> Self {
-        let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), limit);
+        let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), limit);
         Self { outbox, subscription: None, cursor: None, log: BTreeMap::new(), skipped: Vec::new(), slow, limit }
     }
 
@@ -218,7 +218,7 @@ impl Client {
         }
         if over {
             self.leave(house).await;
-            self.outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), self.limit);
+            self.outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), self.limit);
         }
     }
 
@@ -460,7 +460,7 @@ async fn a_durable_inbox_is_bounded_and_loses_nothing() {
 #[tokio::test]
 async fn publishers_of_an_ephemeral_channel_wait_for_a_busy_lane() {
     let (house, channel) = (House::open(&[]).await, name("e:1"));
-    let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 1 << 20);
+    let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 1 << 20);
     let accepted = house.channels.subscribe(&house.identity, outbox.clone(), channel.clone(), None, None).await.unwrap();
     outbox.activate(&accepted.subscription);
     let entry = |number| crate::hub::tests::delivery(&channel, 0, number, None, 8);
@@ -511,7 +511,7 @@ async fn a_cursor_of_another_past_is_told_even_when_its_entry_is_gone() {
     let head = channels::head(&house.channels.db, &channel).await.unwrap().unwrap();
     entries::trim(&house.channels.db, head.channel_id, 6, 100).await.unwrap();
     for (epoch, reason) in [(1, Unrecovered::Expired), (2, Unrecovered::Epoch), (0, Unrecovered::Epoch)] {
-        let outbox = Outbox::new(Sink::Task, Wire::Socket(Format::Msgpack), 1 << 20);
+        let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 1 << 20);
         let since = Some(Cursor { epoch, seq: 3 });
         let accepted = house.channels.subscribe(&house.identity, outbox, channel.clone(), since, None).await.unwrap();
         assert_eq!(accepted.answer.reason, Some(reason), "epoch {epoch}");
