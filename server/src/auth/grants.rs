@@ -115,6 +115,13 @@ impl Grants {
         self.0.iter().any(|rule| rule.actions & bit(action) != 0 && rule.patterns.iter().any(|pattern| &**pattern == "*"))
     }
 
+    /// The grants, as a token spells them.
+    pub fn list(&self) -> Vec<Grant> {
+        let actions = |rule: &Rule| Action::ALL.into_iter().filter(|action| rule.actions & bit(*action) != 0).collect();
+        let channels = |rule: &Rule| rule.patterns.iter().map(|pattern| pattern.to_string()).collect();
+        self.0.iter().map(|rule| Grant { channels: channels(rule), actions: actions(rule) }).collect()
+    }
+
     fn bounded(rules: Arc<[Rule]>) -> Result<Self, GrantsError> {
         if rules.len() > MAX_GRANTS || rules.iter().any(|rule| rule.patterns.len() > MAX_PATTERNS) {
             return Err(GrantsError);

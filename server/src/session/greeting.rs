@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use hubbub_protocol::{
-    CloseCode, ErrorCode, ServerFrame, encode,
+    CloseCode, ErrorCode, MessageId, ServerFrame, encode,
     frame::{Connect, Connected, ErrorBody, Limits},
     limits,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Backend, Vitals, live::Session};
+use super::{Backend, MAX_TRAIL, Trail, Vitals, live::Session};
 use crate::{auth::Identity, hub::Outbox};
 
 /// A client that has not said who it is.
 #[derive(Debug)]
 pub(super) struct Greeting {
+    pub(super) id: MessageId,
     pub(super) identity: Option<Identity>,
     pub(super) vitals: Arc<Vitals>,
+    pub(super) trail: Option<Arc<Trail>>,
     /// One of the places for connections that are nobody yet.
     pub(super) _admission: OwnedSemaphorePermit,
 }
@@ -32,6 +34,11 @@ impl Greeting {
                 Err(ErrorBody::new(ErrorCode::Unauthorized, "send a token in `connect`, or in the upgrade's Authorization header"))
             }
         };
+        let trail = self.trail.take();
+        let identity = identity.and_then(|identity| match &trail {
+            Some(trail) if !trail.follow(&identity) => Err(Trail::too_long()),
+            _ => Ok(identity),
+        });
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => {
@@ -41,10 +48,10 @@ impl Greeting {
                 return None;
             }
         };
-        let session = backend.world.id();
         let config = &backend.config;
+        let subscriptions = trail.as_ref().map_or(config.session.subscriptions, |_| config.session.subscriptions.min(MAX_TRAIL));
         let connected = Connected {
-            session: session.to_string(),
+            session: backend.session_name(self.id),
             user: identity.user.to_string(),
             time: now,
             expires_at: identity.expires_at,
@@ -53,13 +60,13 @@ impl Greeting {
             limits: Limits {
                 payload: config.channel.payload as u64,
                 frame: limits::MAX_FRAME as u64,
-                subscriptions: config.session.subscriptions,
+                subscriptions,
                 dedup_window: config.channel.dedup_window.as_millis() as u64,
             },
         };
         outbox.push(outbox.wire().seal(|format, out| encode::reply(format, connect.id, &connected, out)));
         self.vitals.authenticate(identity.expires_at);
-        tracing::debug!(session = %session, user = %identity.user, client = connect.client.as_deref().unwrap_or(""), "connected");
-        Some(Session::new(session, identity, backend.clone(), outbox.clone(), self.vitals.clone()))
+        tracing::debug!(session = %self.id, user = %identity.user, client = connect.client.as_deref().unwrap_or(""), "connected");
+        Some(Session::new(self.id, identity, backend.clone(), outbox.clone(), self.vitals.clone(), trail))
     }
 }

@@ -17,7 +17,7 @@ use hubbub_protocol::{
 };
 use serde::Serialize;
 
-use super::{Backend, Vitals, replies::Replies};
+use super::{Backend, MAX_TRAIL, Trail, Vitals, replies::Replies};
 use crate::{
     auth::{Action, Identity},
     channel::{
@@ -42,6 +42,8 @@ pub(super) struct Session {
     replies: Replies,
     /// Who pulled last.
     pulled: Option<ChannelName>,
+    /// Follows it, so that the peer can resume by itself.
+    trail: Option<Arc<Trail>>,
 }
 
 /// A subscription, and its place among the channel's members: both end together.
@@ -58,14 +60,21 @@ impl Seat {
 }
 
 impl Session {
-    pub(super) fn new(id: MessageId, identity: Identity, backend: Arc<Backend>, outbox: Arc<Outbox>, vitals: Arc<Vitals>) -> Self {
+    pub(super) fn new(
+        id: MessageId,
+        identity: Identity,
+        backend: Arc<Backend>,
+        outbox: Arc<Outbox>,
+        vitals: Arc<Vitals>,
+        trail: Option<Arc<Trail>>,
+    ) -> Self {
         // At most 512 names a client chooses itself: their hashes need no secret of their own.
         let subscriptions = HashMap::with_hasher(FixedState::with_seed(id.unix_ms()));
-        Self { id, identity, backend, outbox, vitals, subscriptions, replies: Replies::default(), pulled: None }
+        Self { id, identity, backend, outbox, vitals, subscriptions, replies: Replies::default(), pulled: None, trail }
     }
 
-    pub(super) fn id(&self) -> String {
-        self.id.to_string()
+    pub(super) fn id(&self) -> MessageId {
+        self.id
     }
 
     pub(super) fn user(&self) -> &str {
@@ -136,9 +145,11 @@ impl Session {
 
     async fn subscribe(&mut self, id: RequestId, channels: Vec<SubscribeChannel>) {
         self.forget_revoked(&channels);
-        let room = (self.backend.config.session.subscriptions as usize).saturating_sub(self.subscriptions.len());
+        let most = self.trail.as_ref().map_or(u32::MAX, |_| MAX_TRAIL).min(self.backend.config.session.subscriptions);
+        let room = (most as usize).saturating_sub(self.subscriptions.len());
         let mut wanted = 0;
         let mut names = std::collections::HashSet::new();
+        let watching: Vec<bool> = channels.iter().map(|asked| asked.presence).collect();
         let attempts: Vec<_> = channels
             .into_iter()
             .map(|asked| {
@@ -152,8 +163,8 @@ impl Session {
         let mut accepted = Vec::new();
         // For lists of members: more would not fit into the outbox.
         let mut room = self.outbox.limit() / 2;
-        for result in results {
-            match result {
+        for (result, presence) in results.into_iter().zip(watching) {
+            match self.followed(result, presence).await {
                 Ok((mut one, mut attendance)) => {
                     attendance.fit(&mut room);
                     one.answer.presence = attendance.state.take();
@@ -172,6 +183,23 @@ impl Session {
             self.outbox.activate(&subscription);
             let place = self.backend.channels.attended(&subscription, attendance).await;
             self.subscriptions.insert(subscription.channel.clone(), Seat { subscription, _place: place });
+        }
+    }
+
+    /// Puts a subscription on the trail, before its reply tells of it; one that does not fit ends here.
+    async fn followed(
+        &self,
+        joined: Result<(Accepted, Attendance), (String, ErrorBody)>,
+        presence: bool,
+    ) -> Result<(Accepted, Attendance), (String, ErrorBody)> {
+        let (one, attendance) = joined?;
+        match &self.trail {
+            Some(trail) if !trail.add(&one.subscription, one.answer.durable, presence) => {
+                let channel = one.answer.channel;
+                self.backend.channels.unsubscribe(one.subscription).await;
+                Err((channel, Trail::too_long()))
+            }
+            _ => Ok((one, attendance)),
         }
     }
 
@@ -241,6 +269,9 @@ impl Session {
     }
 
     async fn end(&self, seat: Seat) {
+        if let Some(trail) = &self.trail {
+            trail.forget(&seat.subscription.channel);
+        }
         self.backend.metrics.subscriptions.decrement(1.0);
         self.backend.channels.unsubscribe(seat.subscription).await;
     }
@@ -283,6 +314,11 @@ impl Session {
             }
             Err(error) => return self.refuse(Some(id), ErrorBody::new(error.code(), error.to_string())),
         };
+        if let Some(trail) = &self.trail
+            && !trail.follow(&identity)
+        {
+            return self.refuse(Some(id), Trail::too_long());
+        }
         self.identity = identity;
         self.vitals.authenticate(self.identity.expires_at);
         self.reply(id, &Refreshed { expires_at: self.identity.expires_at });

@@ -5,9 +5,11 @@
 
 mod greeting;
 mod live;
+mod passport;
 mod replies;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod vitals;
 
 use std::{
@@ -16,7 +18,7 @@ use std::{
 };
 
 use hubbub_protocol::{
-    ClientFrame, ClientFrames, CloseCode, DecodeError, ErrorCode, ServerFrame,
+    ClientFrame, ClientFrames, CloseCode, DecodeError, ErrorCode, MessageId, ServerFrame,
     frame::{ErrorBody, RequestId},
 };
 
@@ -31,6 +33,8 @@ use crate::{
 use greeting::Greeting;
 use live::Session;
 
+pub use passport::{Passport, PassportError};
+pub use trail::{MAX_PASSPORT, MAX_TRAIL, Trail};
 pub use vitals::Vitals;
 
 /// What sessions work with. One an instance, shared.
@@ -38,6 +42,8 @@ pub use vitals::Vitals;
 pub struct Backend {
     /// Bounds.
     pub config: Arc<Config>,
+    /// This instance's id.
+    pub instance: Arc<str>,
     /// The use cases.
     pub channels: Arc<Channels>,
     /// Believes tokens, or not.
@@ -46,6 +52,13 @@ pub struct Backend {
     pub metrics: Arc<Metrics>,
     /// Time and chance.
     pub world: World,
+}
+
+impl Backend {
+    /// The name of the session `id` of this instance, as `connect` tells it. Whoever holds it finds the instance by it; it is no secret.
+    pub fn session_name(&self, id: MessageId) -> String {
+        format!("{}.{id}", self.instance)
+    }
 }
 
 /// One client, from its first byte to its last.
@@ -74,8 +87,25 @@ impl Client {
         identity: Option<Identity>,
         admission: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
-        let stage = Stage::Greeting(Greeting { identity, vitals, _admission: admission });
+        let id = backend.world.id();
+        let stage = Stage::Greeting(Greeting { id, identity, vitals, trail: None, _admission: admission });
         Self { backend, outbox, stage }
+    }
+
+    /// The same, and how far it comes is told to `trail`. To be called before its first message.
+    pub fn with_trail(mut self, trail: Arc<Trail>) -> Self {
+        if let Stage::Greeting(greeting) = &mut self.stage {
+            greeting.trail = Some(trail);
+        }
+        self
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> MessageId {
+        match &self.stage {
+            Stage::Greeting(greeting) => greeting.id,
+            Stage::Live(session) => session.id(),
+        }
     }
 
     /// Handles one message: its frames in order. Answers are in the outbox, not flushed, or come later by [`Client::poll_answers`].
@@ -163,7 +193,7 @@ impl Client {
     pub fn session(&self) -> Option<String> {
         match &self.stage {
             Stage::Greeting(_) => None,
-            Stage::Live(session) => Some(session.id()),
+            Stage::Live(session) => Some(session.id().to_string()),
         }
     }
 
