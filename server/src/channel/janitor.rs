@@ -13,7 +13,7 @@ use hubbub_protocol::ChannelName;
 
 use crate::{
     config::Config,
-    store::{Db, StoreError, channels, entries, instances, look, publishes},
+    store::{Db, StoreError, channels, entries, instances, look, publishes, tickets},
     world::Clock,
 };
 
@@ -82,6 +82,7 @@ impl Janitor {
             tokio::time::sleep(PAUSE).await;
         }
         instances::forget(db, now).await?;
+        tickets::sweep(db, now).await?;
         let whole = self.rounds.is_multiple_of(WHOLE);
         let looked = look::look(db, self.since).await?;
         if whole {

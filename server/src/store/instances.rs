@@ -88,7 +88,7 @@ pub async fn leave(db: &Db, id: &str, now: u64) -> Result<(), StoreError> {
 const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// The time by which leases are measured: the database's own where several hosts share it, `now` where there is one host.
-async fn moment(tx: &mut Tx, now: u64) -> Result<i64, StoreError> {
+pub(super) async fn moment(tx: &mut Tx, now: u64) -> Result<i64, StoreError> {
     match tx {
         Tx::Sqlite(_) => Ok(now as i64),
         Tx::Postgres(transaction) => Ok(sqlx::query_scalar(MOMENT).fetch_one(&mut **transaction).await?),

@@ -14,11 +14,13 @@ mod migrate;
 pub mod pasts;
 mod postgres;
 pub(crate) mod publishes;
+pub mod secrets;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tickets;
 
 use std::time::Duration;
 

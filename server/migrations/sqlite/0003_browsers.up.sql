@@ -1,0 +1,14 @@
+-- What all instances have to know and nobody else: made by the first that needs it.
+CREATE TABLE secrets (
+    name    TEXT   PRIMARY KEY,
+    secret  BLOB   NOT NULL,
+    made_at BIGINT NOT NULL
+);
+
+-- Tickets that have not been used. Only a digest of each is kept.
+CREATE TABLE tickets (
+    digest     BLOB   PRIMARY KEY,
+    passport   BLOB   NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX tickets_expire ON tickets (expires_at);
