@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::serve::ListenerExt as _;
 use axum::{
     Router,
     body::Body,
@@ -106,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
     });
     let tasks = Tasks::default();
     let router = Router::new().route("/", get(upgrade)).with_state(tasks.clone());
-    let serve = axum::serve(listener, router).with_graceful_shutdown(async {
+    let serve = axum::serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), router).with_graceful_shutdown(async {
         let _ = ended.await;
     });
     serve.await?;

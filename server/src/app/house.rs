@@ -127,11 +127,12 @@ impl App {
 
     /// What comes from other instances goes to the feeds and to presence.
     fn take_in(&self, mut arrivals: Arrivals) {
-        let channels = self.channels.clone();
+        let (channels, plain) = (self.channels.clone(), self.plain.clone());
         self.tasks.spawn_until_stop(async move {
             while let Some(arrival) = arrivals.recv().await {
                 match arrival {
                     Arrival::Entries(entries) => channels.arrived(entries).await,
+                    Arrival::Question(question, from) => plain.asked(question, from),
                     Arrival::Message(message) => channels.presence().arrived(message),
                     Arrival::Doubt => {
                         channels.presence().doubt();

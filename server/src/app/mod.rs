@@ -1,5 +1,6 @@
 //! The composition root: the one owner of handles and tasks, built once and shut down once.
 
+mod accept;
 mod house;
 mod secret;
 
@@ -25,19 +26,27 @@ use crate::{
     instance::Membership,
     rest::{self, Api, Health},
     session::Backend,
-    store::{Db, Lease, LeaseError, LeaseKind, Mark, MigrateError, StoreError},
+    store::{self, Db, Lease, LeaseError, LeaseKind, Mark, MigrateError, StoreError},
     tasks::Tasks,
     telemetry::Metrics,
-    transport::{Connections, websocket::Endpoint},
+    transport::{
+        Connections, Endpoint,
+        plain::{Plain, SealError, Sealer},
+    },
     world::World,
 };
 
+use accept::Acceptor;
 pub use secret::{SecretError, signing_secret};
 
 /// Between two looks at a lease that another instance holds.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the store may take to be left in order.
 const LAST: Duration = Duration::from_secs(3);
+/// The secret that seals events' ids, by its name in the store.
+const EVENT_IDS: &str = "event-ids";
+/// Bytes that an HTTP connection buffers in each direction, at most: a stream that is not read waits in its outbox, which is bounded.
+const BUFFER: usize = 64 << 10;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
 
@@ -57,6 +66,8 @@ pub enum StartError {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
     #[error("{0} cannot be listened on: {1}")]
     Listen(SocketAddr, std::io::Error),
 }
@@ -93,6 +104,7 @@ pub struct App {
     hub: Arc<Hub>,
     health: Arc<Health>,
     connections: Arc<Connections>,
+    plain: Arc<Plain>,
     metrics: Arc<Metrics>,
     draining: CancellationToken,
     handle: Handle<SocketAddr>,
@@ -130,6 +142,7 @@ impl App {
         let channels = Channels::start(parts, &tasks);
         let backend = Arc::new(Backend {
             config: config.clone(),
+            instance: membership.id().clone(),
             channels: channels.clone(),
             verifier,
             metrics: metrics.clone(),
@@ -145,12 +158,14 @@ impl App {
             tasks: tasks.clone(),
             draining: draining.clone(),
         };
+        let secret = store::secrets::shared(&db, EVENT_IDS, &world.chance.bytes::<{ Sealer::KEY }>(), world.clock.now()).await?;
+        let plain = Plain::new(endpoint.clone(), Sealer::new(&secret)?, db.clone(), broker.clone());
         let listener = listen(config.http.listen).map_err(|error| StartError::Listen(config.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.http.listen, error))?;
         let handle = serve(
             listener,
             &config,
-            rest::router(Api { backend, endpoint, health: health.clone(), membership: membership.clone() }),
+            rest::router(Api { backend, endpoint, plain: plain.clone(), health: health.clone(), membership: membership.clone() }),
             &tasks,
         )
         .map_err(|error| StartError::Listen(address, error))?;
@@ -166,6 +181,7 @@ impl App {
             hub,
             health,
             connections,
+            plain,
             metrics,
             draining,
             handle,
@@ -309,10 +325,14 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 fn serve(listener: TcpListener, config: &Config, router: axum::Router, tasks: &Tasks) -> std::io::Result<Handle<SocketAddr>> {
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(config.http.header_timeout);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(config.http.header_timeout);
+    let acceptor = Acceptor { unacknowledged: config.session.heartbeat + config.session.grace };
+    let mut server =
+        axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(config.http.header_timeout).acceptor(acceptor);
+    let http = server.http_builder();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(config.http.header_timeout).max_buf_size(BUFFER);
+    http.http2().timer(TokioTimer::new()).max_send_buf_size(BUFFER).keep_alive_interval(config.session.heartbeat);
     tasks.spawn(async move {
-        if let Err(error) = server.serve(router.into_make_service()).await {
+        if let Err(error) = server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await {
             tracing::error!(%error, "the listener failed");
         }
     });

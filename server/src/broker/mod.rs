@@ -7,7 +7,7 @@ pub mod envelope;
 mod nats;
 pub mod subject;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hubbub_protocol::{ChannelName, Entry};
@@ -52,8 +52,28 @@ pub enum Arrival {
     Entries(Vec<Entry>),
     /// What another instance sent, to this one or to several.
     Message(Bytes),
+    /// What another instance asks of this one, and waits for: see [`Broker::answer`].
+    Question(Bytes, ReturnAddress),
     /// Something may have been lost: a connection broke and is back, or this instance was too slow. Look.
     Doubt,
+}
+
+/// Where the answer to a question goes.
+#[derive(Debug, Clone)]
+pub struct ReturnAddress(String);
+
+/// A question has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Unanswered {
+    /// There is no such instance, as far as can be seen from here.
+    #[error("the instance is gone")]
+    Gone,
+    /// It did not answer in time: what it was asked for may have been done.
+    #[error("the instance did not answer in time")]
+    Late,
+    /// The question is larger than the broker takes.
+    #[error("the question has more than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// What comes, in order. Bounded: when nobody takes it, NATS drops, and a [`Arrival::Doubt`] follows.
@@ -115,6 +135,33 @@ impl Broker {
         match self {
             Broker::Local => {}
             Broker::Nats(nats) => nats.send(to, body),
+        }
+    }
+
+    /// Asks the instance with this id, and waits for its answer, for `patience` at most.
+    ///
+    /// # Errors
+    /// [`Unanswered`]. At once if NATS knows that nobody listens, or is away.
+    pub async fn ask(&self, instance: &str, question: Vec<u8>, patience: Duration) -> Result<Bytes, Unanswered> {
+        match self {
+            Broker::Local => Err(Unanswered::Gone),
+            Broker::Nats(nats) => nats.ask(instance, question, patience).await,
+        }
+    }
+
+    /// Answers a question that came. Never waits, and may be lost.
+    pub fn answer(&self, to: ReturnAddress, body: Vec<u8>) {
+        match self {
+            Broker::Local => {}
+            Broker::Nats(nats) => nats.answer(to, body),
+        }
+    }
+
+    /// Bytes of a message that the broker takes, at most.
+    pub fn largest(&self) -> usize {
+        match self {
+            Broker::Local => usize::MAX,
+            Broker::Nats(nats) => nats.largest(),
         }
     }
 

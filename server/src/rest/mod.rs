@@ -15,7 +15,10 @@ use crate::{
     http::{around, panicked},
     instance::Membership,
     session::Backend,
-    transport::websocket::Endpoint,
+    transport::{
+        Endpoint,
+        plain::{self, Plain},
+    },
 };
 
 pub use health::Health;
@@ -30,6 +33,8 @@ pub struct Api {
     pub backend: Arc<Backend>,
     /// Sockets.
     pub endpoint: Endpoint,
+    /// Sessions without sockets.
+    pub plain: Arc<Plain>,
     /// What this instance depends on.
     pub health: Arc<Health>,
     /// The other instances.
@@ -45,6 +50,12 @@ impl FromRef<Api> for Arc<Backend> {
 impl FromRef<Api> for Endpoint {
     fn from_ref(api: &Api) -> Self {
         api.endpoint.clone()
+    }
+}
+
+impl FromRef<Api> for Arc<Plain> {
+    fn from_ref(api: &Api) -> Self {
+        api.plain.clone()
     }
 }
 
@@ -76,6 +87,6 @@ pub fn router(api: Api) -> Router {
     let timed = timed
         .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(RequestBodyLimitLayer::new(http.max_body));
-    let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade));
+    let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain::router());
     timed.merge(sockets).layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(api.backend.clone(), around)).with_state(api)
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{
-        Arrival, Plane,
+        Arrival, Plane, ReturnAddress,
         envelope::{self, EnvelopeError},
         subject::Subjects,
     },
@@ -69,7 +69,11 @@ impl Incoming {
                 }
             }
         } else {
-            (Some(Arrival::Message(message.payload)), BrokerReceived::Accepted)
+            let arrival = match message.reply {
+                Some(subject) => Arrival::Question(message.payload, ReturnAddress(subject.into_string())),
+                None => Arrival::Message(message.payload),
+            };
+            (Some(arrival), BrokerReceived::Accepted)
         };
         self.metrics.broker_received.of(received).increment(1);
         arrival

@@ -16,13 +16,14 @@ mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_nats::{Client, SubscribeError};
+use bytes::Bytes;
 use futures_util::stream::{AbortHandle, Abortable, SelectAll};
 use hubbub_protocol::{ChannelName, Entry};
 use tokio::sync::mpsc;
 
 pub use connect::{ServerFacts, check};
 
-use super::{Arrivals, Broker, BrokerError, Plane, To, subject::Subjects};
+use super::{Arrivals, Broker, BrokerError, Plane, ReturnAddress, To, Unanswered, subject::Subjects};
 use crate::{config::BrokerConfig, tasks::Tasks, telemetry::Metrics};
 use events::{Events, Throttle};
 use incoming::Incoming;
@@ -117,6 +118,18 @@ impl Nats {
 
     pub(super) fn send(&self, to: To<'_>, body: Vec<u8>) {
         self.outgoing.send(self.subjects.to(to), body);
+    }
+
+    pub(super) async fn ask(&self, instance: &str, question: Vec<u8>, patience: Duration) -> Result<Bytes, Unanswered> {
+        self.outgoing.ask(self.subjects.to(To::Instance(instance)), question, patience).await
+    }
+
+    pub(super) fn answer(&self, ReturnAddress(subject): ReturnAddress, body: Vec<u8>) {
+        self.outgoing.send(subject, body);
+    }
+
+    pub(super) fn largest(&self) -> usize {
+        self.outgoing.largest()
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -1,16 +1,19 @@
 //! What this instance tells the others: handed to the client's task at once or dropped and counted, never awaited.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use async_nats::{Client, connection::State};
+use async_nats::{Client, Request, RequestErrorKind, connection::State};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hubbub_protocol::Entry;
 
-use super::super::{Plane, envelope, subject::Subjects};
+use super::super::{Plane, Unanswered, envelope, subject::Subjects};
 use crate::telemetry::{BrokerSent, Metrics};
 
 /// Bytes of an envelope of several entries, at most.
@@ -62,6 +65,31 @@ impl Outgoing {
     /// Hands `body` on. While there is no connection it is dropped: it would arrive late, and help nobody.
     pub(super) fn send(&self, subject: String, body: Vec<u8>) {
         self.count(self.hand_on(subject, body));
+    }
+
+    /// Asks, and waits. What is asked is not handed on while there is no connection.
+    pub(super) async fn ask(&self, subject: String, question: Vec<u8>, patience: Duration) -> Result<Bytes, Unanswered> {
+        if !self.is_connected() {
+            self.count(BrokerSent::Disconnected);
+            return Err(Unanswered::Gone);
+        }
+        let (bytes, largest) = (question.len(), self.largest());
+        if bytes > largest {
+            self.count(BrokerSent::Refused);
+            return Err(Unanswered::TooLarge(largest));
+        }
+        self.count(BrokerSent::Sent);
+        self.metrics.broker_sent_bytes.increment(bytes as u64);
+        let request = Request::new().payload(question.into()).timeout(Some(patience));
+        match tokio::time::timeout(patience, self.client.send_request(subject, request)).await {
+            Ok(Ok(answer)) => Ok(answer.payload),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Err(Unanswered::Gone),
+            Ok(Err(_)) | Err(_) => Err(Unanswered::Late),
+        }
+    }
+
+    pub(super) fn largest(&self) -> usize {
+        self.client.server_info().max_payload
     }
 
     pub(super) fn is_connected(&self) -> bool {

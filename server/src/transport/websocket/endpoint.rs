@@ -10,34 +10,17 @@ use axum::{
 use http::{HeaderMap, header};
 use hubbub_protocol::{CloseCode, ErrorCode, Format, limits};
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{accept, drive, handshake, socket};
 use crate::{
     auth::Identity,
-    http::{Problem, bearer},
+    http::Problem,
     hub::{Outbox, Sink, Wire},
-    session::{Backend, Client, Vitals},
-    tasks::Tasks,
+    session::{Client, Vitals},
     telemetry::Ended,
-    transport::{Connection, Connections},
+    transport::{Connection, Endpoint},
 };
-
-/// What the endpoint works with. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Sessions.
-    pub backend: Arc<Backend>,
-    /// Open connections.
-    pub connections: Arc<Connections>,
-    /// Places for connections that are nobody yet.
-    pub admission: Arc<Semaphore>,
-    /// Spawns connections.
-    pub tasks: Tasks,
-    /// Cancelled when no new connection is welcome.
-    pub draining: CancellationToken,
-}
 
 /// Upgrades to a WebSocket that speaks `hubbub.v1`.
 pub async fn upgrade(State(endpoint): State<Endpoint>, mut request: Request<Body>) -> Response {
@@ -49,28 +32,14 @@ pub async fn upgrade(State(endpoint): State<Endpoint>, mut request: Request<Body
 
 impl Endpoint {
     fn upgrade(&self, request: &mut Request<Body>) -> Result<Response, Problem> {
-        if self.draining.is_cancelled() {
-            return Err(Problem::new(ErrorCode::Draining, "this instance is shutting down"));
-        }
+        self.welcome()?;
         let format = subprotocol(request.headers()).ok_or_else(|| {
             Problem::new(ErrorCode::BadFrame, "offer the subprotocol hubbub.v1.msgpack or hubbub.v1.json in Sec-WebSocket-Protocol")
         })?;
-        let identity = match bearer(request.headers()) {
-            Some(token) => Some(
-                self.backend
-                    .verifier
-                    .verify(token, self.backend.world.clock.now())
-                    .map_err(|error| Problem::new(error.code(), error.to_string()))?,
-            ),
-            None => None,
-        };
+        let identity = self.identity(request.headers())?;
         let handshake =
             handshake(request).map_err(|error| Problem::new(ErrorCode::BadFrame, error.to_string()).with_status(error.status()))?;
-        let admission = self
-            .admission
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Problem::new(ErrorCode::Overloaded, "too many connections have not authenticated yet"))?;
+        let admission = self.admit()?;
         let (response, upgrade) = handshake.accept(Some(format.subprotocol()));
         self.tasks.spawn(self.clone().serve(upgrade, format, identity, admission));
         Ok(response)

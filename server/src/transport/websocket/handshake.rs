@@ -10,9 +10,6 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// Bytes that the kernel may hold unsent for one socket: enough to keep a fast link busy, little for a reader that stalls.
-const NOT_SENT: u32 = 64 << 10;
-
 /// Why a request is not an upgrade to WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HandshakeError {
@@ -105,8 +102,7 @@ pub async fn socket(upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
     let stream = parts.io.into_inner();
     // Copied, because a slice would keep hyper's whole buffer.
     let early = parts.read_buf.to_vec();
-    stream.set_nodelay(true).ok()?;
-    // A kernel without it holds more for a stalled reader; the outbox is bounded all the same.
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT);
+    // Whoever does not read may live: here a peer answers pings.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
     Some((stream, early))
 }

@@ -7,7 +7,7 @@ mod half;
 mod handshake;
 
 pub use connection::{Peer, drive};
-pub use endpoint::{Endpoint, upgrade};
+pub use endpoint::upgrade;
 pub use half::Half;
 pub use handshake::{Handshake, HandshakeError, handshake, socket};
 

@@ -1,0 +1,36 @@
+//! What every accepted connection is set to.
+
+use std::{
+    future::{Ready, ready},
+    io,
+    time::Duration,
+};
+
+use axum_server::accept::Accept;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// Bytes that the kernel may hold unsent for one connection: enough to keep a fast link busy, little for a reader that stalls.
+const NOT_SENT: u32 = 64 << 10;
+
+/// Sets a connection up, and hands it on as it is: an upgrade needs the plain socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acceptor {
+    /// How long what was sent may stay unacknowledged by the peer's kernel. After that the peer is gone, and the connection fails.
+    pub unacknowledged: Duration,
+}
+
+impl<S> Accept<TcpStream, S> for Acceptor {
+    type Stream = TcpStream;
+    type Service = S;
+    type Future = Ready<io::Result<(TcpStream, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let socket = SockRef::from(&stream);
+        let set = socket.set_tcp_nodelay(true);
+        // A kernel without these holds more for a stalled reader, or a dead one for longer; the outbox is bounded all the same.
+        let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
+        let _ = socket.set_tcp_user_timeout(Some(self.unacknowledged));
+        ready(set.map(|()| (stream, service)))
+    }
+}

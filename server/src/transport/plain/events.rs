@@ -1,0 +1,118 @@
+//! The body of an event stream: it takes what waits in the outbox whenever the connection can write.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::HttpBody;
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+
+use super::Plain;
+use crate::{
+    hub::Outbox,
+    session::{Passport, Trail, Vitals},
+};
+
+/// Bytes that are written in one piece, about: small events go together, and large ones as they are.
+const PIECE: usize = 16 << 10;
+/// From here on an event is not copied.
+const LARGE: usize = 4 << 10;
+
+/// The bytes of one session's stream. The session ends when this is dropped.
+pub(super) struct Events {
+    plain: Arc<Plain>,
+    outbox: Arc<Outbox>,
+    vitals: Arc<Vitals>,
+    taken: VecDeque<Bytes>,
+    native: Option<Box<Native>>,
+}
+
+/// What a native `EventSource` is told beside the frames.
+struct Native {
+    trail: Arc<Trail>,
+    /// What the last id says.
+    told: Vec<u8>,
+}
+
+impl Events {
+    /// The stream of the session behind `outbox`; with `trail` it gets ids.
+    pub(super) fn new(plain: Arc<Plain>, outbox: Arc<Outbox>, vitals: Arc<Vitals>, trail: Option<Arc<Trail>>) -> Self {
+        let native = trail.map(|trail| Box::new(Native { trail, told: Vec::new() }));
+        Self { plain, outbox, vitals, taken: VecDeque::new(), native }
+    }
+
+    /// Takes what waits, and the id that goes with it.
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let trail = self.native.as_ref().map(|native| native.trail.clone());
+        let also = |pieces| (pieces, trail.and_then(|trail| trail.passport()));
+        let Some((pieces, passport)) = ready!(self.outbox.poll_take(cx, also)) else { return Poll::Ready(None) };
+        // It took what was there before.
+        self.vitals.hear(self.plain.endpoint.backend.world.clock.elapsed());
+        self.taken.extend(pieces);
+        if let (Some(native), Some(passport)) = (&mut self.native, passport) {
+            self.taken.extend(native.id(&self.plain, &passport));
+        }
+        Poll::Ready(Some(()))
+    }
+
+    /// The next bytes to be written.
+    fn piece(&mut self) -> Option<Bytes> {
+        let first = self.taken.pop_front()?;
+        if first.len() >= LARGE || self.taken.is_empty() {
+            return Some(first);
+        }
+        let mut piece = BytesMut::with_capacity(PIECE.min(first.len() + self.taken.iter().map(Bytes::len).sum::<usize>()));
+        piece.extend_from_slice(&first);
+        while let Some(next) = self.taken.front()
+            && next.len() < LARGE
+            && piece.len() + next.len() <= PIECE
+        {
+            piece.extend_from_slice(next);
+            self.taken.pop_front();
+        }
+        Some(piece.freeze())
+    }
+}
+
+impl Native {
+    /// The block with the id, if it says anything new.
+    fn id(&mut self, plain: &Plain, passport: &Passport) -> Option<Bytes> {
+        let says = passport.encode();
+        if says == self.told {
+            return None;
+        }
+        let id = plain.sealer.seal(&says, &plain.endpoint.backend.world.chance)?;
+        self.told = says;
+        Some(Bytes::from(format!("id: {id}\n\n")))
+    }
+}
+
+impl HttpBody for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            if let Some(piece) = self.piece() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if self.taken.capacity() > 0 {
+                self.taken = VecDeque::new();
+            }
+            if ready!(self.poll_take(cx)).is_none() {
+                return Poll::Ready(None);
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.outbox.abort(None);
+    }
+}

@@ -1,0 +1,83 @@
+//! How a session begins, and ends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubbub_protocol::CloseCode;
+
+use super::{
+    Plain,
+    polls::Polls,
+    pump,
+    upstream::{Posts, Upstream},
+};
+use crate::{
+    auth::Identity,
+    http::Problem,
+    hub::{Outbox, Sink, Wire, retry_after},
+    session::{Client, Trail, Vitals},
+    telemetry::Ended,
+    transport::Connection,
+};
+
+/// How long an `EventSource` waits before it reconnects, in milliseconds: a random time between the two, so that those who were cut
+/// together come back apart.
+pub(super) const RETRY_MS: [u64; 2] = [250, 1_500];
+
+/// How a session's bytes go down.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// As a stream of events, to a client that says itself where it stands.
+    Events,
+    /// The same, to one that is told where it stands.
+    Native(Arc<Trail>),
+    /// In batches.
+    Polls,
+}
+
+impl Plain {
+    /// Opens a session of `identity`, whose first frames are `opening`.
+    pub(super) fn open(self: &Arc<Self>, identity: Identity, opening: Bytes, way: Way) -> Result<Arc<Upstream>, Problem> {
+        let admission = self.endpoint.admit()?;
+        let backend = &self.endpoint.backend;
+        let vitals = Arc::new(Vitals::new(backend.world.clock.elapsed()));
+        let outbox = Outbox::new(Sink::task(), Wire::Events, backend.config.session.outbox);
+        let user = identity.user.clone();
+        let mut client = Client::new(backend.clone(), outbox.clone(), vitals.clone(), Some(identity), admission);
+        let mut polls = None;
+        match way {
+            Way::Events => outbox.push(self.retry()),
+            Way::Native(trail) => {
+                outbox.push(self.retry());
+                client = client.with_trail(trail);
+            }
+            Way::Polls => polls = Some(Polls::default()),
+        }
+        let (session, posts) = Upstream::new(user, outbox, vitals, polls);
+        self.sessions.insert(client.id(), session.clone());
+        self.endpoint.tasks.spawn(self.clone().serve(client, session.clone(), posts, opening));
+        Ok(session)
+    }
+
+    /// Tells an `EventSource` when to come back.
+    pub(super) fn retry(&self) -> Bytes {
+        let [least, most] = RETRY_MS;
+        retry_after(least + self.endpoint.backend.world.chance.below(most - least))
+    }
+
+    async fn serve(self: Arc<Self>, mut client: Client, session: Arc<Upstream>, posts: Posts, opening: Bytes) {
+        let Upstream { outbox, vitals, .. } = &*session;
+        let number = self.endpoint.connections.add(Connection { outbox: outbox.clone(), vitals: vitals.clone() });
+        pump::run(&mut client, outbox, posts, opening).await;
+        let ended = outbox.code().map_or(Ended::Broken, Ended::Closed);
+        if let Ended::Closed(code) = ended
+            && code != CloseCode::Normal
+        {
+            tracing::debug!(session = client.session(), user = client.user(), code = code.code(), reason = code.reason(), "closed");
+        }
+        self.sessions.remove(&client.id());
+        // Boxed: an idle connection should not hold room for its end.
+        Box::pin(client.leave()).await;
+        self.endpoint.connections.remove(number, ended);
+    }
+}

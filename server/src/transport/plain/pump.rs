@@ -1,0 +1,68 @@
+//! One session's task: it applies what comes up, and does what the outbox leaves to it. Bytes are taken by whoever is connected.
+
+use std::{sync::Arc, task::Poll};
+
+use bytes::Bytes;
+use hubbub_protocol::CloseCode;
+
+use super::upstream::{Post, Posts};
+use crate::{
+    hub::{Drive, Outbox},
+    session::Client,
+};
+
+enum Event {
+    Post(Post),
+    Drive(Drive),
+}
+
+/// Runs a session to its end, from the frames with which it was opened.
+pub(super) async fn run(client: &mut Client, outbox: &Arc<Outbox>, mut posts: Posts, opening: Bytes) {
+    client.message(&opening).await;
+    drop(opening);
+    posts.opened();
+    let mut dirty = true;
+    loop {
+        let event = std::future::poll_fn(|cx| {
+            if let Poll::Ready(drive) = outbox.poll_drive(cx) {
+                return Poll::Ready(Event::Drive(drive));
+            }
+            dirty |= client.poll_answers(cx).is_ready();
+            if let Poll::Ready(Some(post)) = posts.receiver.poll_recv(cx) {
+                return Poll::Ready(Event::Post(post));
+            }
+            if std::mem::take(&mut dirty) {
+                outbox.flush();
+                if let Poll::Ready(drive) = outbox.poll_drive(cx) {
+                    return Poll::Ready(Event::Drive(drive));
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        match event {
+            // Who posts is told that it is gone.
+            Event::Post(post) if outbox.is_closing() => drop(post),
+            Event::Post(post) => {
+                posts.sort(post);
+                while let Some((body, waiting)) = posts.ready() {
+                    client.message(&body).await;
+                    posts.applied(waiting);
+                }
+                dirty = true;
+            }
+            Event::Drive(Drive::Room) => {
+                client.catch_up().await;
+                dirty = true;
+            }
+            Event::Drive(Drive::Beat) => client.heartbeat(),
+            Event::Drive(Drive::Retire(reconnect_after)) => {
+                while client.is_waiting() && !outbox.is_closing() {
+                    std::future::poll_fn(|cx| client.poll_answers(cx)).await;
+                }
+                outbox.close(CloseCode::Draining, Some(reconnect_after));
+            }
+            Event::Drive(Drive::Over) => return,
+        }
+    }
+}
