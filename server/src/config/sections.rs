@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use hubbub_protocol::limits::{MAX_HISTORY_PAGE, MAX_PAYLOAD};
 use tracing_subscriber::EnvFilter;
 
-use super::reader::{Section, Show};
+use super::{
+    Origins,
+    reader::{Section, Show},
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,6 +28,8 @@ pub struct HttpConfig {
     pub max_body: usize,
     /// Whether `/metrics` is served.
     pub metrics: bool,
+    /// The origins of pages that may use this server, beside its own.
+    pub origins: Origins,
 }
 
 impl HttpConfig {
@@ -36,6 +41,12 @@ impl HttpConfig {
             header_timeout: section.duration("header_timeout", 10 * MS..=5 * MINUTE),
             max_body: section.size("max_body", KIB..=64 * MIB),
             metrics: section.switch("metrics"),
+            origins: section.parsed(
+                "origins",
+                Show::Whole,
+                "origins separated by commas, such as \"https://app.example.org, https://*.example.org\", or \"*\"",
+                Origins::parse,
+            ),
         }
     }
 }

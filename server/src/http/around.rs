@@ -53,7 +53,21 @@ fn given_id(request: &Request) -> Option<String> {
 
 /// The pattern as a label: one of the few that there are.
 fn known_route(route: &str) -> &'static str {
-    const ROUTES: [&str; 6] = ["/v1/ws", "/v1/channels/{channel}/entries", "/v1/channels/{channel}", "/healthz", "/readyz", "/metrics"];
+    const ROUTES: [&str; 13] = [
+        "/v1/ws",
+        "/v1/sse",
+        "/v1/sse/{session}",
+        "/v1/poll",
+        "/v1/poll/{session}",
+        "/v1/tickets",
+        "/v1/channels/{channel}/entries",
+        "/v1/channels/{channel}/presence",
+        "/v1/channels/{channel}",
+        "/v1/instances",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ];
     ROUTES.into_iter().find(|known| *known == route).unwrap_or("other")
 }
 

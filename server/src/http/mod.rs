@@ -2,8 +2,10 @@
 
 mod around;
 mod caller;
+mod origin;
 mod problem;
 
 pub use around::{REQUEST_ID, RequestId, around, panicked};
 pub use caller::{Caller, bearer};
+pub use origin::origins;
 pub use problem::Problem;

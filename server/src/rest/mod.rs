@@ -12,7 +12,7 @@ use axum::{Router, extract::FromRef, middleware::from_fn_with_state};
 use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 
 use crate::{
-    http::{around, panicked},
+    http::{around, origins, panicked},
     instance::Membership,
     session::Backend,
     transport::{
@@ -71,8 +71,8 @@ impl FromRef<Api> for Arc<Membership> {
     }
 }
 
-/// Every route. From the outside in: panics are caught, each request gets its id and is counted, bodies are bounded; a timeout stands
-/// around everything but the sockets.
+/// Every route. From the outside in: each request gets its id and is counted, panics are caught, pages of other origins are refused,
+/// bodies are bounded; a timeout stands around everything but the sockets, streams and polls.
 pub fn router(api: Api) -> Router {
     let http = &api.backend.config.http;
     let mut timed = Router::new()
@@ -88,5 +88,10 @@ pub fn router(api: Api) -> Router {
         .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(RequestBodyLimitLayer::new(http.max_body));
     let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain::router());
-    timed.merge(sockets).layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(api.backend.clone(), around)).with_state(api)
+    timed
+        .merge(sockets)
+        .layer(from_fn_with_state(api.backend.clone(), origins))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(api.backend.clone(), around))
+        .with_state(api)
 }
