@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn says_the_same_when_it_is_read_again() {
         let grant = Grant { channels: vec!["room:*".into(), "x".into()], actions: vec![Action::Subscribe, Action::Presence] };
-        let identity = Identity { user: "zoë".into(), expires_at: (1 << 53) - 1, grants: Grants::new(&[grant.clone()]).unwrap() };
+        let identity =
+            Identity { user: "zoë".into(), expires_at: (1 << 53) - 1, grants: Grants::new(std::slice::from_ref(&grant)).unwrap() };
         let one = |since, slow, presence| SubscribeChannel { channel: "room:1".into(), since, slow, presence };
         let channels = vec![
             one(None, None, false),

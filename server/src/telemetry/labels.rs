@@ -119,6 +119,35 @@ labels! {
         /// The store may have gone back in time: a feed compared its past with the store's.
         Compare = "compare",
     }
+    /// How a connection reaches its peer.
+    Transport as "transport" {
+        /// A WebSocket.
+        WebSocket = "websocket",
+        /// A stream of events, to a client that says itself where it stands.
+        Events = "sse",
+        /// A stream of events, to a browser's own `EventSource`.
+        Native = "eventsource",
+        /// Polls.
+        Polls = "polling",
+    }
+    /// What became of a POST of frames.
+    PostResult as "result" {
+        /// Its session has read it.
+        Read = "read",
+        /// It had been read before.
+        Repeated = "repeated",
+        /// Its elders did not come.
+        OutOfOrder = "out_of_order",
+        /// Its session has ended, or reads too slowly.
+        Unread = "unread",
+    }
+    /// What became of a request for a session of another instance.
+    Forwarded as "result" {
+        /// The other instance answered.
+        Answered = "answered",
+        /// It is gone, or did not answer in time.
+        Unanswered = "unanswered",
+    }
     /// What became of a message for other instances.
     BrokerSent as "result" {
         /// Handed to the broker's client.

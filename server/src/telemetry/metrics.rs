@@ -5,7 +5,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use hubbub_protocol::frame::{SkipReason, Slow};
 
-use super::labels::{BrokerReceived, BrokerSent, Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
+use super::labels::{
+    BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LookResult, PostResult, PublishResult, ReadKind, ReplayResult, Transport,
+};
 
 const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
 const HTTP_REQUESTS: &str = "hubbub_http_requests_total";
@@ -18,8 +20,12 @@ const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 pub struct Metrics {
     /// Connections that are open now.
     pub connections: Gauge,
-    /// Connections opened.
-    pub connections_opened: Counter,
+    /// Connections opened, by transport.
+    pub connections_opened: Labelled<Transport>,
+    /// POSTs of frames, by what became of them.
+    pub posts: Labelled<PostResult>,
+    /// Requests for sessions of other instances.
+    pub forwarded: Labelled<Forwarded>,
     /// Connections ended, by close code.
     pub connections_closed: Labelled<Ended>,
     /// Of the open connections, those that have not authenticated.
@@ -99,7 +105,9 @@ impl Metrics {
         make.gauge("hubbub_build_info", "Always 1; the label tells the version.", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         Self {
             connections: make.gauge("hubbub_connections", "Connections that are open now.", &[]),
-            connections_opened: make.counter("hubbub_connections_opened_total", "Connections opened."),
+            connections_opened: make.labelled("hubbub_connections_opened_total", "Connections opened, by transport."),
+            posts: make.labelled("hubbub_posts_total", "POSTs of frames to sessions over plain HTTP, by what became of them."),
+            forwarded: make.labelled("hubbub_forwarded_total", "Requests for sessions of other instances, by what became of them."),
             connections_closed: make.labelled("hubbub_connections_closed_total", "Connections ended, by close code; 1006 without one."),
             sessions_unauthenticated: make.gauge("hubbub_sessions_unauthenticated", "Open connections that have not authenticated.", &[]),
             subscriptions: make.gauge("hubbub_subscriptions", "Subscriptions now.", &[]),
@@ -243,11 +251,13 @@ mod tests {
         ("hubbub_feeds", "gauge"),
         ("hubbub_frames_received_total", "counter"),
         ("hubbub_frames_refused_total", "counter"),
+        ("hubbub_forwarded_total", "counter"),
         ("hubbub_http_request_seconds", "histogram"),
         ("hubbub_http_requests_total", "counter"),
         ("hubbub_look_seconds", "histogram"),
         ("hubbub_looks_total", "counter"),
         ("hubbub_outbox_overflows_total", "counter"),
+        ("hubbub_posts_total", "counter"),
         ("hubbub_presence_members", "gauge"),
         ("hubbub_presence_received_total", "counter"),
         ("hubbub_presence_refused_total", "counter"),

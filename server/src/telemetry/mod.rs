@@ -7,6 +7,8 @@ mod labels;
 mod logging;
 mod metrics;
 
-pub use labels::{BrokerReceived, BrokerSent, Ended, Label, Labelled, LookResult, PublishResult, ReadKind, ReplayResult};
+pub use labels::{
+    BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LookResult, PostResult, PublishResult, ReadKind, ReplayResult, Transport,
+};
 pub use logging::{LoggingError, init_logging};
 pub use metrics::Metrics;

@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     hub::Outbox,
     session::Vitals,
-    telemetry::{Ended, Metrics},
+    telemetry::{Ended, Metrics, Transport},
     world::World,
 };
 
@@ -33,6 +33,8 @@ pub struct Connection {
     pub outbox: Arc<Outbox>,
     /// Whether it lives.
     pub vitals: Arc<Vitals>,
+    /// How it reaches its peer.
+    pub transport: Transport,
 }
 
 /// All of them.
@@ -55,9 +57,9 @@ impl Connections {
     /// Adds a connection; its number takes it off again.
     pub fn add(&self, connection: Connection) -> u64 {
         let number = self.next.fetch_add(1, Relaxed);
-        self.open.insert(number, connection);
         self.metrics.connections.increment(1.0);
-        self.metrics.connections_opened.increment(1);
+        self.metrics.connections_opened.of(connection.transport).increment(1);
+        self.open.insert(number, connection);
         number
     }
 
@@ -103,7 +105,7 @@ impl Connections {
         }
     }
 
-    fn look(&self, Connection { outbox, vitals }: &Connection, now: u64) {
+    fn look(&self, Connection { outbox, vitals, .. }: &Connection, now: u64) {
         let session = &self.config.session;
         let heartbeat = session.heartbeat.as_millis() as u64;
         if outbox.is_closing() {

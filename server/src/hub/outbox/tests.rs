@@ -102,13 +102,13 @@ fn what_is_taken_counts_until_it_has_left() {
     let outbox = outbox();
     let subscription = subscribe(&outbox);
     let (held, newer) = (tick(1), tick(2));
-    outbox.deliver(&subscription, &[held.clone()]);
+    outbox.deliver(&subscription, std::slice::from_ref(&held));
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert_eq!(outbox.poll_take(&mut cx, |pieces| pieces), Poll::Ready(Some(vec![held.sealed(WIRE).clone()])));
     assert_eq!(outbox.bytes(), held.sealed(WIRE).len());
     // What comes meanwhile can be superseded.
     outbox.deliver(&subscription, &[held]);
-    outbox.deliver(&subscription, &[newer.clone()]);
+    outbox.deliver(&subscription, std::slice::from_ref(&newer));
     let Poll::Ready(Some(pieces)) = outbox.poll_take(&mut cx, |pieces| pieces) else { panic!("nothing waits") };
     assert_eq!(pieces.last(), Some(newer.sealed(WIRE)));
     assert_eq!(outbox.poll_take(&mut cx, |pieces| pieces), Poll::Pending);

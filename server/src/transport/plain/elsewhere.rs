@@ -6,11 +6,15 @@ use bytes::Bytes;
 use hubbub_protocol::{ErrorCode, MessageId};
 use serde::{Deserialize, Serialize};
 
-use super::{Plain, gone, upstream::Upstream};
+use super::{
+    Plain, gone,
+    upstream::{Posted, Upstream},
+};
 use crate::{
     auth::Identity,
     broker::{ReturnAddress, Unanswered},
     http::Problem,
+    telemetry::{Forwarded, PostResult},
 };
 
 /// How much longer than the owner may take its answer is waited for.
@@ -65,7 +69,11 @@ impl Plain {
         let clock = &self.endpoint.backend.world.clock;
         session.vitals.hear(clock.elapsed());
         match wish {
-            Wish::Post { number, body } => session.post(number, body).await.map(|()| Bytes::new()),
+            Wish::Post { number, body } => {
+                let posted = session.post(number, body).await;
+                self.endpoint.backend.metrics.posts.of(result(&posted)).increment(1);
+                posted.map(|_| Bytes::new())
+            }
             Wish::Poll { acknowledged, wait } => {
                 let polls =
                     session.polls.as_ref().ok_or_else(|| Problem::new(ErrorCode::BadFrame, "this session is a stream of events"))?;
@@ -91,7 +99,10 @@ impl Plain {
             };
         let question = Question { session: id.to_string(), user: user.to_owned(), wish };
         let question = rmp_serde::to_vec_named(&question).map_err(|_| gone())?;
-        let answer = self.broker.ask(instance, question, patience).await.map_err(|error| match error {
+        let answer = self.broker.ask(instance, question, patience).await;
+        let forwarded = if answer.is_ok() { Forwarded::Answered } else { Forwarded::Unanswered };
+        self.endpoint.backend.metrics.forwarded.of(forwarded).increment(1);
+        let answer = answer.map_err(|error| match error {
             // What was asked for may have been done: the next session tells.
             Unanswered::Gone | Unanswered::Late => gone(),
             Unanswered::TooLarge(largest) => {
@@ -134,6 +145,15 @@ impl Plain {
         let session = MessageId::parse(&session).and_then(|id| self.session(id)).ok_or_else(gone)?;
         session.check(&user)?;
         self.grant(&session, wish).await
+    }
+}
+
+fn result(posted: &Result<Posted, Problem>) -> PostResult {
+    match posted {
+        Ok(Posted::Now) => PostResult::Read,
+        Ok(Posted::Before) => PostResult::Repeated,
+        Err(problem) if problem.code() == ErrorCode::OutOfOrder => PostResult::OutOfOrder,
+        Err(_) => PostResult::Unread,
     }
 }
 

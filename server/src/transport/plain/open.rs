@@ -16,7 +16,7 @@ use crate::{
     http::Problem,
     hub::{Outbox, Sink, Wire, retry_after},
     session::{Client, Trail, Vitals},
-    telemetry::Ended,
+    telemetry::{Ended, Transport},
     transport::Connection,
 };
 
@@ -45,17 +45,25 @@ impl Plain {
         let user = identity.user.clone();
         let mut client = Client::new(backend.clone(), outbox.clone(), vitals.clone(), Some(identity), admission);
         let mut polls = None;
-        match way {
-            Way::Events => outbox.push(self.retry()),
+        let transport = match way {
+            Way::Events => Transport::Events,
             Way::Native(trail) => {
-                outbox.push(self.retry());
                 client = client.with_trail(trail);
+                Transport::Native
             }
-            Way::Polls => polls = Some(Polls::default()),
+            Way::Polls => {
+                polls = Some(Polls::default());
+                Transport::Polls
+            }
+        };
+        if polls.is_none() {
+            outbox.push(self.retry());
         }
         let (session, posts) = Upstream::new(user, outbox, vitals, polls);
         self.sessions.insert(client.id(), session.clone());
-        self.endpoint.tasks.spawn(self.clone().serve(client, session.clone(), posts, opening));
+        let connection = Connection { outbox: session.outbox.clone(), vitals: session.vitals.clone(), transport };
+        let number = self.endpoint.connections.add(connection);
+        self.endpoint.tasks.spawn(self.clone().serve(number, client, session.clone(), posts, opening));
         Ok(session)
     }
 
@@ -65,9 +73,8 @@ impl Plain {
         retry_after(least + self.endpoint.backend.world.chance.below(most - least))
     }
 
-    async fn serve(self: Arc<Self>, mut client: Client, session: Arc<Upstream>, posts: Posts, opening: Bytes) {
-        let Upstream { outbox, vitals, .. } = &*session;
-        let number = self.endpoint.connections.add(Connection { outbox: outbox.clone(), vitals: vitals.clone() });
+    async fn serve(self: Arc<Self>, number: u64, mut client: Client, session: Arc<Upstream>, posts: Posts, opening: Bytes) {
+        let outbox = &session.outbox;
         pump::run(&mut client, outbox, posts, opening).await;
         let ended = outbox.code().map_or(Ended::Broken, Ended::Closed);
         if let Ended::Closed(code) = ended

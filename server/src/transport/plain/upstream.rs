@@ -42,6 +42,15 @@ pub(super) struct Upstream {
     next: Arc<AtomicU64>,
 }
 
+/// When a POST was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Posted {
+    /// By this request.
+    Now,
+    /// By an earlier one with its number.
+    Before,
+}
+
 /// A POST on its way to its session.
 #[derive(Debug)]
 pub(super) struct Post {
@@ -82,10 +91,10 @@ impl Upstream {
     }
 
     /// Hands the POST with this number to the session. Returns when it has been read, now or before.
-    pub(super) async fn post(&self, number: u64, body: Bytes) -> Result<(), Problem> {
+    pub(super) async fn post(&self, number: u64, body: Bytes) -> Result<Posted, Problem> {
         let next = self.next.load(Relaxed);
         if number < next {
-            return Ok(());
+            return Ok(Posted::Before);
         }
         if number - next > EARLY {
             return Err(self.out_of_order(number));
@@ -97,10 +106,11 @@ impl Upstream {
         timeout(SLOW, self.posts.send(post)).await.map_err(|_| slow())?.map_err(|_| gone())?;
         tokio::pin!(was_read);
         match timeout(PATIENCE, &mut was_read).await {
-            Ok(read) => read.map_err(|_| gone()),
-            Err(_) if self.next.load(Relaxed) < number => Err(self.out_of_order(number)),
-            Err(_) => timeout(SLOW, was_read).await.map_err(|_| slow())?.map_err(|_| gone()),
+            Ok(read) => read.map_err(|_| gone())?,
+            Err(_) if self.next.load(Relaxed) < number => return Err(self.out_of_order(number)),
+            Err(_) => timeout(SLOW, was_read).await.map_err(|_| slow())?.map_err(|_| gone())?,
         }
+        Ok(Posted::Now)
     }
 
     fn out_of_order(&self, number: u64) -> Problem {

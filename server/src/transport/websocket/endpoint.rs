@@ -18,7 +18,7 @@ use crate::{
     http::Problem,
     hub::{Outbox, Sink, Wire},
     session::{Client, Vitals},
-    telemetry::Ended,
+    telemetry::{Ended, Transport},
     transport::{Connection, Endpoint},
 };
 
@@ -50,7 +50,7 @@ impl Endpoint {
         let Endpoint { backend, connections, .. } = self;
         let vitals = Arc::new(Vitals::new(backend.world.clock.elapsed()));
         let outbox = Outbox::new(Sink::Socket(stream), Wire::Socket(format), backend.config.session.outbox);
-        let number = connections.add(Connection { outbox: outbox.clone(), vitals: vitals.clone() });
+        let number = connections.add(Connection { outbox: outbox.clone(), vitals: vitals.clone(), transport: Transport::WebSocket });
         let socket = accept(outbox.clone(), vitals.clone(), backend.world.clock.clone(), early, limits::MAX_FRAME).await;
         let mut client = Client::new(backend, outbox.clone(), vitals, identity, admission);
         let ended = drive(socket, outbox, &mut client).await;
