@@ -1,6 +1,6 @@
 //! `/v1/sse`, `/v1/poll` and `/v1/tickets`: PROTOCOL.md section 9.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,6 +12,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hubbub_protocol::{Cursor, ErrorCode, frame::SubscribeChannel, limits};
 use serde::{Deserialize, Serialize};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::{
     Plain,
@@ -29,6 +30,8 @@ use crate::{
 
 /// What a browser's `EventSource` was last told.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// How long a request's body may say nothing.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Channels in the query of one `GET`.
 const MAX_CHANNELS: usize = 512;
 
@@ -46,6 +49,7 @@ where
         .route("/v1/poll/{session}", get(poll).post(up).delete(end))
         .route("/v1/tickets", post(ticket))
         .layer(DefaultBodyLimit::max(limits::MAX_FRAME))
+        .layer(RequestBodyTimeoutLayer::new(PAUSE))
 }
 
 /// Opens a stream for a client that says itself where it stands.
