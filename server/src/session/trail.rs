@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use hubbub_protocol::{ChannelName, ErrorCode, frame::ErrorBody, frame::SubscribeChannel};
 
 use super::passport::{Passport, REST, STOP};
-use crate::{auth::Identity, hub::Subscription};
+use crate::{
+    auth::Identity,
+    hub::{Standing, Subscription},
+};
 
 /// Subscriptions on a trail, at most.
 pub const MAX_TRAIL: u32 = 64;
@@ -85,6 +88,11 @@ impl Trail {
              that is no native EventSource"
         );
         ErrorBody::new(ErrorCode::TooManySubscriptions, text)
+    }
+
+    /// Whether the server has ended a subscription that the client has not: whoever cannot subscribe again has to resume.
+    pub fn is_broken(&self) -> bool {
+        self.steps().marks.iter().any(|mark| mark.subscription.standing() == Standing::Ended)
     }
 
     /// Where the session stands; `None` before `connect`. Cursors tell what was put into the outbox: to be called while it is locked, in

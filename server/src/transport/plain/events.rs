@@ -37,17 +37,22 @@ struct Native {
     trail: Arc<Trail>,
     /// What the last id says.
     told: Vec<u8>,
+    /// It has to come back, and nothing more is taken.
+    over: bool,
 }
 
 impl Events {
     /// The stream of the session behind `outbox`; with `trail` it gets ids.
     pub(super) fn new(plain: Arc<Plain>, outbox: Arc<Outbox>, vitals: Arc<Vitals>, trail: Option<Arc<Trail>>) -> Self {
-        let native = trail.map(|trail| Box::new(Native { trail, told: Vec::new() }));
+        let native = trail.map(|trail| Box::new(Native { trail, told: Vec::new(), over: false }));
         Self { plain, outbox, vitals, taken: VecDeque::new(), native }
     }
 
     /// Takes what waits, and the id that goes with it.
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        if self.native.as_ref().is_some_and(|native| native.over) {
+            return Poll::Ready(None);
+        }
         let trail = self.native.as_ref().map(|native| native.trail.clone());
         let also = |pieces| (pieces, trail.and_then(|trail| trail.passport()));
         let Some((pieces, passport)) = ready!(self.outbox.poll_take(cx, also)) else { return Poll::Ready(None) };
@@ -56,6 +61,7 @@ impl Events {
         self.taken.extend(pieces);
         if let (Some(native), Some(passport)) = (&mut self.native, passport) {
             self.taken.extend(native.id(&self.plain, &passport));
+            native.over = native.trail.is_broken();
         }
         Poll::Ready(Some(()))
     }
