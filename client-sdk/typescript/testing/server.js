@@ -9,8 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Path of the binary. */
-export const BIN = process.env.HUBBUB_BIN;
+const BIN = process.env.HUBBUB_BIN;
 
 const SECRET = 'a secret of the tests, and of nothing else';
 
@@ -33,6 +32,7 @@ export class Server {
 
   /** Starts one, and stops it after the test `t`. Further arguments are keys of the configuration, `key=value`. */
   static async start(t, ...set) {
+    if (!BIN) throw new Error('HUBBUB_BIN is to be the path of a hubbub binary');
     const server = new Server();
     server.#directory = await mkdtemp(join(tmpdir(), 'hubbub-client-'));
     const port = await freePort();
