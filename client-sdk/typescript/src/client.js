@@ -41,6 +41,8 @@ import { WebSocketTransport } from './transports/websocket.js';
 /** @typedef {{message_id: string, epoch?: number, seq?: number, time: number, duplicate?: boolean}} Published */
 
 const TRANSPORTS = { websocket: WebSocketTransport, sse: SseTransport, polling: PollingTransport };
+/** Why a connection that stands is given up: see `Ladder.worked`. */
+const AGAIN = new HubbubError('again', 'a better way is tried once more', 'now');
 /** No timer is set for longer, in ms: browsers take 32 bits. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -181,7 +183,8 @@ export class Client extends EventTarget {
   async #run() {
     let failures = 0;
     while (this.#state.phase !== 'closed') {
-      const { error } = await this.#round();
+      let { error } = await this.#round();
+      if (error === AGAIN) ({ error } = await this.#round());
       if (this.#onlineSince !== null && performance.now() - this.#onlineSince >= STABLE_AFTER) failures = 0;
       this.#tokens.refused(error);
       const pause = pauseAfter(error, failures++);
@@ -224,7 +227,7 @@ export class Client extends EventTarget {
         online: ({ user }) => {
           const now = performance.now();
           if (this.#ladder.worked(name, failed, now) === 'again') {
-            return connection.leave(new HubbubError('again', 'a better way is tried once more', 'now'));
+            return connection.leave(AGAIN);
           }
           this.#onlineSince = now;
           this.#become({ phase: 'online', reason: null, user });

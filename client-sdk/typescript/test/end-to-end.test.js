@@ -6,7 +6,7 @@ import { HubbubError } from '../src/index.js';
 import { clientOf, record, until } from '../testing/helpers.js';
 import { Server } from '../testing/server.js';
 
-const TRANSPORTS = (process.env.HUBBUB_TRANSPORTS ?? 'websocket,sse,polling').split(',');
+const TRANSPORTS = ['websocket', 'sse', 'polling'];
 
 for (const transport of TRANSPORTS) {
   const options = { transports: [transport] };

@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
+import { Transform } from 'node:stream';
 
 const KINDS = [
   ['sse', /^\/v1\/sse$/],
@@ -14,6 +15,8 @@ export class Proxy {
   blocked = new Set();
   /** It holds streams of events back. */
   buffers = false;
+  /** What the server sends gets lost, and every connection stays. */
+  frozen = false;
   /** The answer to each request that this accepts is lost, though the server has done what it asked. */
   loses = () => false;
   /** What went through: `METHOD PATH`. */
@@ -64,7 +67,7 @@ export class Proxy {
       if (isLost) return answer.resume().on('end', () => outgoing.destroy());
       outgoing.writeHead(answer.statusCode, answer.headers).flushHeaders();
       if (isStream && this.buffers) return answer.resume();
-      return answer.on('error', () => outgoing.destroy()).pipe(outgoing);
+      return answer.on('error', () => outgoing.destroy()).pipe(this.#gate()).pipe(outgoing);
     });
     forwarded.on('error', () => outgoing.destroy());
     outgoing.on('close', () => forwarded.destroy());
@@ -72,7 +75,10 @@ export class Proxy {
   }
 
   #upgrade(incoming, socket, head) {
-    if (this.blocked.has('websocket')) return socket.destroy();
+    if (this.blocked.has('websocket')) {
+      socket.destroy();
+      return;
+    }
     const { hostname: host, port } = this.#target;
     const forwarded = connect(port, host);
     this.#keep(forwarded);
@@ -81,6 +87,11 @@ export class Proxy {
     forwarded.write(head);
     socket.on('close', () => forwarded.destroy());
     forwarded.on('close', () => socket.destroy());
-    return forwarded.pipe(socket).pipe(forwarded);
+    socket.pipe(forwarded);
+    forwarded.pipe(this.#gate()).pipe(socket);
+  }
+
+  #gate() {
+    return new Transform({ transform: (chunk, _, done) => done(null, this.frozen ? undefined : chunk) });
   }
 }

@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const BIN = process.env.HUBBUB_BIN;
+const BIN = process.env.HUBBUB_BIN && resolve(process.env.HUBBUB_BIN);
 
 const SECRET = 'a secret of the tests, and of nothing else';
 
