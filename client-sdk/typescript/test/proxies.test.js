@@ -70,7 +70,7 @@ for (const transport of ['sse', 'polling']) {
   });
 }
 
-test('polling: a batch that comes twice is handled once', { timeout }, async (t) => {
+test('polling: a batch whose answer is lost comes again, and is handled once', { timeout }, async (t) => {
   const server = await Server.start(t);
   const proxy = await Proxy.start(t, server);
   const bob = clientOf(t, server, 'bob', { transports: ['websocket'] });
