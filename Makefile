@@ -7,13 +7,17 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= client_msgpack client_json server_msgpack server_json payload name
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint tools demo-data bench fuzz
+.PHONY: help run demo cluster test lint tools demo-data bench fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build Hubbub and serve on 127.0.0.1:8080, with its database in this directory
 	cargo run --release --bin hubbub -- serve $(ARGS)
+
+demo: demo-data ## Beside `make run`, in a second terminal: replay real prices for the page's dashboard, until Ctrl-C
+	cargo build --release --bin hubbub --bin hubbub-loadtest
+	@loadtest/demo.sh $(BUILT)/hubbub $(BUILT)/hubbub-loadtest $(DATA)/stocks.csv
 
 cluster: tools ## Build Hubbub, run two instances beside a private NATS and PostgreSQL (config/cluster)
 	cargo build --release --bin hubbub
