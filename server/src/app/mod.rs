@@ -21,10 +21,10 @@ use crate::{
     auth::{KeyError, Rules, Verifier},
     broker::{self, Arrivals, Broker, BrokerError},
     channel::{self, Channels, feed::Looks},
-    config::{BrokerKind, Config},
+    config::{BrokerKind, Config, Secret},
     hub::Hub,
     instance::Membership,
-    rest::{self, Api, Health},
+    rest::{self, Api, Guests, Health},
     session::Backend,
     store::{self, Db, Lease, LeaseError, LeaseKind, Mark, MigrateError, StoreError},
     tasks::Tasks,
@@ -121,7 +121,9 @@ impl App {
         let config = Arc::new(config);
         let tasks = Tasks::default();
         let metrics = Arc::new(Metrics::new());
-        let verifier = Arc::new(verifier(&config, &world)?);
+        let secret = secret(&config, &world)?;
+        let verifier = Arc::new(verifier(&config, secret.as_ref())?);
+        let guests = Arc::new(Guests::new(&config, secret));
         let db = Db::open(&config.store).await?;
         let (lease, mark) = own(&db, &config, &world, take_over).await?;
         let membership = Membership::new(db.clone(), world.clone());
@@ -165,7 +167,7 @@ impl App {
         let handle = serve(
             listener,
             &config,
-            rest::router(Api { backend, endpoint, plain: plain.clone(), health: health.clone(), membership: membership.clone() }),
+            rest::router(Api { backend, endpoint, plain: plain.clone(), health: health.clone(), membership: membership.clone(), guests }),
             &tasks,
         )
         .map_err(|error| StartError::Listen(address, error))?;
@@ -303,15 +305,19 @@ fn hostname() -> String {
     std::fs::read_to_string("/etc/hostname").map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
 }
 
-fn verifier(config: &Config, world: &World) -> Result<Verifier, StartError> {
+/// What HS256 tokens are signed with, if any are believed.
+fn secret(config: &Config, world: &World) -> Result<Option<Secret>, SecretError> {
+    match (&config.auth.secret, &config.auth.jwks) {
+        (Some(secret), _) => Ok(Some(secret.clone())),
+        (None, Some(_)) => Ok(None),
+        (None, None) => signing_secret(&config.store.url, &world.chance).map(Some),
+    }
+}
+
+fn verifier(config: &Config, secret: Option<&Secret>) -> Result<Verifier, StartError> {
     let auth = &config.auth;
-    let secret = match (&auth.secret, &auth.jwks) {
-        (Some(secret), _) => Some(secret.clone()),
-        (None, Some(_)) => None,
-        (None, None) => Some(signing_secret(&config.store.url, &world.chance)?),
-    };
     let rules = Rules { audience: auth.audience.clone(), issuer: auth.issuer.clone(), leeway_ms: auth.leeway.as_millis() as u64 };
-    Ok(Verifier::new(secret.as_ref().map(|secret| secret.expose()), auth.jwks.as_deref(), rules)?)
+    Ok(Verifier::new(secret.map(Secret::expose), auth.jwks.as_deref(), rules)?)
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -8,6 +8,7 @@ mod broker;
 mod mistake;
 mod namespace;
 mod origins;
+mod page;
 mod reader;
 mod sections;
 mod sources;
@@ -21,6 +22,7 @@ pub use broker::{BrokerConfig, BrokerKind, Interest, NatsUrl};
 pub use mistake::{ConfigErrors, FileProblem, Mistake};
 pub use namespace::{Durability, Namespace, Namespaces};
 pub use origins::{Origins, is_own};
+pub use page::{Guests, PageConfig};
 pub use sections::{ChannelConfig, DrainConfig, HttpConfig, LogConfig, LogFormat, SessionConfig};
 pub use sources::{DEFAULTS, Origin, Sources};
 pub use store::{PostgresUrl, StoreConfig, StoreUrl};
@@ -49,6 +51,8 @@ pub struct Config {
     pub channel: ChannelConfig,
     /// The end of an instance.
     pub drain: DrainConfig,
+    /// The page at `/`.
+    pub page: PageConfig,
     /// What channels are.
     pub namespaces: Namespaces,
 }
@@ -82,12 +86,16 @@ impl Config {
             session: SessionConfig::read(reader.section("session")),
             channel: ChannelConfig::read(reader.section("channel")),
             drain: DrainConfig::read(reader.section("drain")),
+            page: PageConfig::read(reader.section("page")),
             namespaces: Namespaces::read(reader),
         };
         // An entry that no outbox can hold would close its subscribers forever.
         if config.session.outbox < 2 * config.channel.payload {
             let [outbox, payload] = [["session", "outbox"], ["channel", "payload"]].map(|path| path.map(str::to_owned).to_vec());
             reader.contradiction(outbox, "must be at least twice", payload);
+        }
+        if config.page.guests == Guests::On && config.auth.secret.is_none() && config.auth.jwks.is_some() {
+            PageConfig::cannot_sign(reader);
         }
         config
     }

@@ -239,6 +239,20 @@ fn a_key_set_comes_from_its_file() {
 }
 
 #[test]
+fn guests_need_a_secret_that_signs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    fs::write(&file, r#"{"keys":[]}"#).unwrap();
+    let keys = format!("auth.jwks_file={}", file.display());
+    let found = mistakes(&with(&["page.guests=on", &keys]));
+    assert!(found.len() == 1 && found[0].starts_with("page.guests = \"on\" (argument --set): needs auth.secret"), "{found:?}");
+    for fine in [&["page.guests=on"][..], &["page.guests=auto", &keys], &["page.guests=on", &keys, &format!("auth.secret={SECRET}")]] {
+        Config::load(&with(fine)).unwrap();
+    }
+    assert_eq!(mistakes(&with(&["page.guests=true"])).len(), 1);
+}
+
+#[test]
 fn a_namespace_takes_what_it_lacks_from_default() {
     let config =
         Config::load(&with(&["namespaces.default.history_age=7d", "namespaces.room.history_entries=5", "namespaces.日.slow=latest"]))
@@ -252,10 +266,11 @@ fn a_namespace_takes_what_it_lacks_from_default() {
     assert_eq!(*config.namespace(&channel("room:1")), Namespace { history_entries: 5, ..default.clone() });
     assert_eq!(*config.namespace(&channel("日:1")), Namespace { slow: Slow::Latest, ..default.clone() });
     assert_eq!(*config.namespace(&channel("ticker:eurusd")), Namespace { history_entries: 10_000, slow: Slow::Latest, ..default });
+    assert!(config.namespace(&channel("demo:lobby")).presence);
     let live = config.namespace(&channel("live:cursors"));
     assert_eq!((live.durability, live.slow), (Durability::Ephemeral, Slow::Latest));
     let names: BTreeSet<_> = config.namespaces.named().map(|(name, _)| name).collect();
-    assert_eq!(names, BTreeSet::from(["live", "room", "ticker", "日"]));
+    assert_eq!(names, BTreeSet::from(["demo", "live", "room", "ticker", "日"]));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod channels;
 mod entries;
+mod guests;
 mod health;
 mod instances;
+mod page;
 mod presence;
 
 use std::{sync::Arc, time::Duration};
@@ -21,6 +23,7 @@ use crate::{
     },
 };
 
+pub use guests::Guests;
 pub use health::Health;
 
 /// A REST request has to be answered within this.
@@ -39,6 +42,14 @@ pub struct Api {
     pub health: Arc<Health>,
     /// The other instances.
     pub membership: Arc<Membership>,
+    /// Who may try the page.
+    pub guests: Arc<Guests>,
+}
+
+impl FromRef<Api> for Arc<Guests> {
+    fn from_ref(api: &Api) -> Self {
+        api.guests.clone()
+    }
 }
 
 impl FromRef<Api> for Arc<Backend> {
@@ -81,6 +92,9 @@ pub fn router(api: Api) -> Router {
         .merge(presence::router())
         .merge(health::router())
         .merge(instances::router());
+    if api.backend.config.page.enabled {
+        timed = timed.merge(page::router()).merge(guests::router());
+    }
     if http.metrics {
         timed = timed.merge(health::metrics_router());
     }

@@ -39,6 +39,15 @@ impl Request {
         Self { head, body: body.to_owned() }
     }
 
+    pub fn head(path: &str) -> Self {
+        Self { head: format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n"), body: String::new() }
+    }
+
+    /// The same, to a server of another name.
+    pub fn for_host(self, host: &str) -> Self {
+        Self { head: self.head.replacen("host: test", &format!("host: {host}"), 1), ..self }
+    }
+
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.head += &format!("{name}: {value}\r\n");
         self

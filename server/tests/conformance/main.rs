@@ -15,6 +15,7 @@ mod guests;
 mod http;
 mod lifecycle;
 mod order;
+mod page;
 mod presence;
 mod resume;
 mod retry;
