@@ -9,6 +9,11 @@ const LIMIT = 200;
 export class People {
   #list = byId('people-list');
 
+  constructor() {
+    // A phone shows the number, and the names when asked.
+    byId('people').open = matchMedia('(min-width: 48rem)').matches;
+  }
+
   /**
    * @param {{count: number | null, members: Map<string, number> | null}} subscription
    * @param {string | null} self
