@@ -28,6 +28,8 @@ export class Chat {
   #loads = false;
   /** Counts beginnings: a page of history that was asked for before the last one is of no use. */
   #beginnings = 0;
+  /** Why a resume was not whole, until the skip that counts what is missing. @type {string | null} */
+  #told = null;
 
   /** @param {import('/assets/hubbub/index.js').Client} client */
   constructor(client) {
@@ -40,7 +42,7 @@ export class Chat {
     const lobby = this.#client.subscribe(CHANNEL, { presence: true });
     lobby.addEventListener('subscribed', ({ detail }) => this.#joined(detail));
     lobby.addEventListener('entry', ({ detail }) => this.#heard(detail));
-    lobby.addEventListener('skip', ({ detail }) => this.#log.note(`${count(detail.count, 'message')} left out here: ${detail.reason}.`));
+    lobby.addEventListener('skip', ({ detail }) => this.#skipped(detail));
     lobby.addEventListener('presence', () => this.#people.show(lobby, this.#client.state.user));
     lobby.addEventListener('reset', ({ detail }) => this.#reset(detail.reason));
     lobby.addEventListener('ended', ({ detail }) => this.#log.note(`The server ended the subscription: ${detail.message}.`));
@@ -64,7 +66,13 @@ export class Chat {
     if (entry.publisher !== this.#client.state.user) this.#unread.add();
   }
 
+  #skipped({ reason, count: number }) {
+    if (reason !== this.#told) this.#log.note(`${count(number, 'message')} left out here: ${reason}.`);
+    this.#told = null;
+  }
+
   #reset(reason) {
+    this.#told = reason;
     if (reason !== 'expired') {
       this.#log.clear();
       this.#fresh = true;

@@ -124,7 +124,7 @@ export class Log {
   /** A line that nobody said. */
   note(text) {
     const follows = this.#follows;
-    this.#list.append(note(text));
+    this.#settle(note(text));
     if (follows) this.#toEnd();
   }
 
@@ -155,12 +155,20 @@ export class Log {
   #place(message) {
     let at = this.#stored.length;
     while (at > 0 && this.#stored[at - 1].seq > message.seq) at -= 1;
-    const [before, after] = [this.#stored[at - 1], this.#stored[at]];
+    const after = this.#stored[at];
     this.#stored.splice(at, 0, message);
     if (after) after.node.before(message.node);
-    else if (before) before.node.after(message.node);
-    else this.#list.prepend(message.node);
+    else this.#settle(message.node);
     for (const one of [message, after]) if (one) this.#dress(one);
+  }
+
+  /** Puts a node behind all but our own that are on their way. Where it is already it stays: moved, it would be read out again. */
+  #settle(node) {
+    let last = this.#list.lastElementChild;
+    while (last && (last === node || last.matches('.message:not([data-seq])'))) last = last.previousElementSibling;
+    if (node.parentNode && node.previousElementSibling === last) return;
+    if (last) last.after(node);
+    else this.#list.prepend(node);
   }
 
   /** Day and author stand above a message only where they change. */
