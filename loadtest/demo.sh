@@ -20,8 +20,10 @@ if ! (exec 3<>"/dev/tcp/${host%:*}/$port") 2>/dev/null; then
 fi
 
 rows=$(mktemp -d)
+replay=
 trap 'rm -rf "$rows"' EXIT
-trap 'echo; exit 0' INT TERM
+# shellcheck disable=SC2086 # There is one, or none.
+trap 'echo; kill $replay 2>/dev/null || true; exit 0' INT TERM
 # The file has one symbol after the other. Told month by month, all five move.
 awk -F, 'BEGIN { split("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", names, " "); for (i in names) month[names[i]] = i }
     NR > 1 { split($2, day, " "); printf "%d%02d,%s\n", day[3], month[day[1]], $0 }' "$stocks" | sort -s -t, -k1,1n | cut -d, -f2- >"$rows/body"
@@ -33,8 +35,10 @@ round=0
 while true; do
     token=${HUBBUB_TOKEN:-$("$hubbub" token --user demo --minutes 60 --grant 'ticker:*=subscribe,publish')}
     # One subscriber checks what arrives; where it was slow, `latest` may have left out what was superseded.
-    if ! HUBBUB_TOKEN=$token "$loadtest" replay "$rows/stocks.csv" --url "$url/v1/ws" --prefix ticker: --channel-column symbol \
-        --key-column symbol --rate "$rate" --subscribers 1 --dropping 0 --allow-skips >"$rows/summary" 2>"$rows/errors"; then
+    HUBBUB_TOKEN=$token "$loadtest" replay "$rows/stocks.csv" --url "$url/v1/ws" --prefix ticker: --channel-column symbol \
+        --key-column symbol --rate "$rate" --subscribers 1 --dropping 0 --allow-skips >"$rows/summary" 2>"$rows/errors" &
+    replay=$!
+    if ! wait "$replay"; then
         cat "$rows/summary" "$rows/errors" >&2
         echo "The round did not end well; the next one begins in 2 s. If the token was refused, run this where the server was started." >&2
         sleep 2
