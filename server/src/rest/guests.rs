@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, FromRequest, Request, State},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -139,7 +139,6 @@ fn asking<'a>(peer: SocketAddr, uri: &'a Uri, headers: &'a HeaderMap, version: V
 
 /// The name in the body, cleaned.
 async fn name(request: Request) -> Result<String, Problem> {
-    use axum::extract::FromRequest;
     let Json(ask) = Json::<Ask>::from_request(request, &()).await.map_err(|rejection| {
         Problem::new(ErrorCode::BadFrame, format!("send JSON with a name, {{\"name\": \"Ada\"}}: {}", rejection.body_text()))
             .with_status(rejection.status())
