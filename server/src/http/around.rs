@@ -53,7 +53,11 @@ fn given_id(request: &Request) -> Option<String> {
 
 /// The pattern as a label: one of the few that there are.
 fn known_route(route: &str) -> &'static str {
-    const ROUTES: [&str; 13] = [
+    const ROUTES: [&str; 17] = [
+        "/",
+        "/assets/page/{*path}",
+        "/assets/hubbub/{*path}",
+        "/v1/guests",
         "/v1/ws",
         "/v1/sse",
         "/v1/sse/{session}",
