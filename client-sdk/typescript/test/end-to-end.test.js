@@ -69,7 +69,10 @@ for (const transport of TRANSPORTS) {
     t.after(() => clearInterval(load));
     for (let kills = 0; kills < 3; kills++) {
       const before = n;
-      await until(() => n > before + 300 && alice.state.phase === 'online' && bob.state.phase === 'online', 'load and connections');
+      await until(
+        () => n > before + 300 && alice.state.phase === 'online' && rooms.every((room) => room.of('subscribed').length === kills + 1),
+        'load, a connection and subscriptions',
+      );
       await server.kill();
       await server.run();
     }
