@@ -4,12 +4,13 @@
 #   services     a NATS server and PostgreSQL, of which `services.sh` starts private ones. With that argument nothing else
 #   the runner   cargo-nextest
 #   Python       3.10 or newer, that can make virtual environments: for the WebSocket conformance suite and two of the tools here
-#   Node         20 or newer with npm, and from npm what the lock file names: playwright-core for the browser tests (it drives the
-#                Chromium that is installed, and downloads none)
+#   Node         20 or newer with npm, and from npm what the lock files name: playwright-core for the browser tests (it drives the
+#                Chromium that is installed, and downloads none), the compiler that checks the client module
 #   Chromium     for the browser tests, with a font
 #   proxies      nginx and HAProxy
 #
-# What comes from PyPI and npm is kept in target/tools. Debian packages are installed as root only, and start no server.
+# What comes from PyPI and npm is kept in target/tools and client-sdk/typescript/node_modules. Debian packages are installed as root only,
+# and start no server.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=.ci/find.sh
@@ -112,4 +113,7 @@ if ! playwright_folder >/dev/null; then
     mkdir -p "$playwright_home"
     cp "$browser_tests/package.json" "$browser_tests/package-lock.json" "$browser_tests/.npmrc" "$playwright_home"
     npm_ci "$playwright_home" "playwright-core, for the browser tests, is missing or of another version"
+fi
+if ! installed client-sdk/typescript client-sdk/typescript/package-lock.json; then
+    npm_ci client-sdk/typescript "what the tests of the client module need is missing or of another version"
 fi
