@@ -29,7 +29,7 @@ pub fn play(script: &str, door: Door, arguments: &[&str]) {
     let mut place = Place::new();
     let way = door.open(&place);
     // Chromium keeps its profile here, and all that a scenario starts stays in it.
-    let stage = place.dir().join("stage");
+    let stage = place.dir().canonicalize().unwrap().join("stage");
     fs::create_dir(&stage).unwrap();
     let node = Command::new(tool("HUBBUB_TEST_NODE"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/scenarios").join(script))
@@ -69,6 +69,10 @@ impl Scenario {
         Self { node, lines }
     }
 
+    /// Answers it until it has ended.
+    ///
+    /// # Errors
+    /// What went wrong.
     fn run(mut self, place: &mut Place) -> Result<(), String> {
         let mut stdin = self.node.stdin.take().expect("it is piped");
         let begun = Instant::now();
@@ -85,7 +89,9 @@ impl Scenario {
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     drop(stdin);
-                    thread::sleep(Duration::from_secs(2));
+                    while let Ok(line) = self.lines.recv_timeout(CLEARING) {
+                        println!("{line}");
+                    }
                     return Err(format!("did not end within {LIMIT:?}"));
                 }
             }
