@@ -139,16 +139,24 @@ impl Outbox {
 
     /// Appends bytes that must not be lost: a reply, a pong. At the bound the connection is closed as slow. Flush afterwards.
     pub fn push(&self, bytes: Bytes) {
+        self.push_all([bytes], || {});
+    }
+
+    /// Appends several of these, and calls `also` under the same lock: whoever takes bytes finds all of it, or nothing.
+    pub fn push_all(&self, pieces: impl IntoIterator<Item = Bytes>, also: impl FnOnce()) {
         let mut inner = self.lock();
-        if inner.phase != Phase::Open {
-            return;
+        for bytes in pieces {
+            if inner.phase != Phase::Open {
+                return;
+            }
+            if inner.has_room(self, Slow::Close, bytes.len()) {
+                inner.append(bytes);
+            } else {
+                inner.close(self.wire, CloseCode::SlowConsumer, None);
+                self.wake();
+            }
         }
-        if inner.has_room(self, Slow::Close, bytes.len()) {
-            inner.append(bytes);
-        } else {
-            inner.close(self.wire, CloseCode::SlowConsumer, None);
-            self.wake();
-        }
+        also();
     }
 
     /// Delivers `group`, the next entries of the subscription's channel. Never blocks, and writes only where the bound is reached.
@@ -311,7 +319,7 @@ impl Outbox {
     }
 
     /// What a [`Sink::Task`] transport writes next: everything that waits. Until the next call it counts as on its way, and the peer as one that
-    /// does not read. `also` is called with it, under the same lock: what it sees of subscriptions is what the bytes tell. `None`: it is
+    /// does not read, as far as [`Outbox::departed`] does not tell otherwise. `also` is called with it, under the same lock: what it sees of subscriptions is what the bytes tell. `None`: it is
     /// over, and nothing follows.
     pub fn poll_take<T>(&self, cx: &mut Context<'_>, also: impl FnOnce(Vec<Bytes>) -> T) -> Poll<Option<T>> {
         let Sink::Task(writer) = &self.sink else { return Poll::Ready(None) };
@@ -330,10 +338,10 @@ impl Outbox {
         Poll::Ready(Some(also(inner.take())))
     }
 
-    /// What was taken last has reached the peer.
-    pub fn arrived(&self) {
+    /// `bytes` of what was taken last have left.
+    pub fn departed(&self, bytes: usize) {
         let mut inner = self.lock();
-        inner.arrived();
+        inner.departed(bytes);
         if inner.wants_room(self.limit) {
             self.waker.wake();
         }

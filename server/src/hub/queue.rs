@@ -116,11 +116,19 @@ impl Queue {
         pieces
     }
 
-    /// What was taken has left.
+    /// All that was taken has left.
     pub(super) fn arrived(&mut self) {
-        if self.taken > 0 {
-            self.bytes -= std::mem::take(&mut self.taken);
-            (self.blocked, self.moved) = (false, true);
+        self.departed(self.taken);
+    }
+
+    /// `bytes` of what was taken have left.
+    pub(super) fn departed(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.taken);
+        if bytes > 0 {
+            self.taken -= bytes;
+            self.bytes -= bytes;
+            self.moved = true;
+            self.blocked = self.taken > 0;
             self.full &= self.bytes > 0;
         }
     }

@@ -17,7 +17,7 @@ use hubbub_protocol::{
 };
 use serde::Serialize;
 
-use super::{Backend, MAX_TRAIL, Trail, Vitals, replies::Replies};
+use super::{Backend, MAX_TRAIL, Trail, Vitals, replies::Replies, trail::Taken};
 use crate::{
     auth::{Action, Identity},
     channel::{
@@ -150,10 +150,11 @@ impl Session {
         let mut wanted = 0;
         let mut names = std::collections::HashSet::new();
         let watching: Vec<bool> = channels.iter().map(|asked| asked.presence).collect();
+        let mut taken = Vec::new();
         let attempts: Vec<_> = channels
             .into_iter()
             .map(|asked| {
-                let name = self.admit(&asked.channel, room - wanted, &mut names);
+                let name = self.admit(&asked.channel, room - wanted, &mut names).and_then(|name| self.note(&asked, name));
                 wanted += usize::from(name.is_ok());
                 self.join(asked, name)
             })
@@ -164,42 +165,46 @@ impl Session {
         // For lists of members: more would not fit into the outbox.
         let mut room = self.outbox.limit() / 2;
         for (result, presence) in results.into_iter().zip(watching) {
-            match self.followed(result, presence).await {
+            match result {
                 Ok((mut one, mut attendance)) => {
                     attendance.fit(&mut room);
                     one.answer.presence = attendance.state.take();
+                    if self.trail.is_some() {
+                        taken.push(Taken { subscription: one.subscription.clone(), durable: one.answer.durable, presence });
+                    }
                     list.channels.push(one.answer);
                     accepted.push((one.subscription, one.skip, attendance));
                 }
-                Err((channel, error)) => list.channels.push(Subscribed { channel, error: Some(error), ..Subscribed::default() }),
+                Err((channel, error)) => {
+                    if let Some(trail) = &self.trail
+                        && error.code != ErrorCode::AlreadySubscribed.as_str()
+                    {
+                        trail.refused(&channel, error.retry);
+                    }
+                    list.channels.push(Subscribed { channel, error: Some(error), ..Subscribed::default() });
+                }
             }
         }
-        self.reply(id, &list);
-        self.backend.metrics.subscriptions.increment(accepted.len() as f64);
-        for (subscription, skip, attendance) in accepted {
-            if let Some(skip) = skip {
-                self.outbox.push(skip);
+        let reply = self.outbox.wire().seal(|format, out| encode::reply(format, id, &list, out));
+        let skips = accepted.iter_mut().filter_map(|(_, skip, _)| skip.take());
+        self.outbox.push_all([reply].into_iter().chain(skips), || {
+            if let Some(trail) = &self.trail {
+                trail.answered(taken);
             }
+        });
+        self.backend.metrics.subscriptions.increment(accepted.len() as f64);
+        for (subscription, _, attendance) in accepted {
             self.outbox.activate(&subscription);
             let place = self.backend.channels.attended(&subscription, attendance).await;
             self.subscriptions.insert(subscription.channel.clone(), Seat { subscription, _place: place });
         }
     }
 
-    /// Puts a subscription on the trail, before its reply tells of it; one that does not fit ends here.
-    async fn followed(
-        &self,
-        joined: Result<(Accepted, Attendance), (String, ErrorBody)>,
-        presence: bool,
-    ) -> Result<(Accepted, Attendance), (String, ErrorBody)> {
-        let (one, attendance) = joined?;
+    /// Notes on the trail that a channel is asked for.
+    fn note(&self, asked: &SubscribeChannel, name: ChannelName) -> Result<ChannelName, ErrorBody> {
         match &self.trail {
-            Some(trail) if !trail.add(&one.subscription, one.answer.durable, presence) => {
-                let channel = one.answer.channel;
-                self.backend.channels.unsubscribe(one.subscription).await;
-                Err((channel, Trail::too_long()))
-            }
-            _ => Ok((one, attendance)),
+            Some(trail) if !trail.ask(asked) => Err(Trail::too_long()),
+            _ => Ok(name),
         }
     }
 
@@ -270,7 +275,7 @@ impl Session {
 
     async fn end(&self, seat: Seat) {
         if let Some(trail) = &self.trail {
-            trail.forget(&seat.subscription.channel);
+            trail.forget(seat.subscription.channel.as_str());
         }
         self.backend.metrics.subscriptions.decrement(1.0);
         self.backend.channels.unsubscribe(seat.subscription).await;
