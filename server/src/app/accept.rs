@@ -3,7 +3,6 @@
 use std::{
     future::{Ready, ready},
     io,
-    time::Duration,
 };
 
 use axum_server::accept::Accept;
@@ -15,10 +14,7 @@ const NOT_SENT: u32 = 64 << 10;
 
 /// Sets a connection up, and hands it on as it is: an upgrade needs the plain socket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Acceptor {
-    /// How long what was sent may stay unacknowledged by the peer's kernel. After that the peer is gone, and the connection fails.
-    pub unacknowledged: Duration,
-}
+pub(super) struct Acceptor;
 
 impl<S> Accept<TcpStream, S> for Acceptor {
     type Stream = TcpStream;
@@ -28,9 +24,9 @@ impl<S> Accept<TcpStream, S> for Acceptor {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let socket = SockRef::from(&stream);
         let set = socket.set_tcp_nodelay(true);
-        // A kernel without these holds more for a stalled reader, or a dead one for longer; the outbox is bounded all the same.
+        // A kernel without it holds more for a stalled reader; the outbox is bounded all the same. No `TCP_USER_TIMEOUT`: it ends those too
+        // who read slowly.
         let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
-        let _ = socket.set_tcp_user_timeout(Some(self.unacknowledged));
         ready(set.map(|()| (stream, service)))
     }
 }

@@ -41,6 +41,10 @@ pub use secret::{SecretError, signing_secret};
 
 /// Between two looks at a lease that another instance holds.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long requests that are under way when the last session has ended may take.
+const REQUESTS: Duration = Duration::from_secs(5);
+/// Between two looks at whether all are gone.
+const LOOK_CLOSED: Duration = Duration::from_millis(10);
 /// How long the store may take to be left in order.
 const LAST: Duration = Duration::from_secs(3);
 /// The secret that seals events' ids, by its name in the store.
@@ -227,9 +231,16 @@ impl App {
         let farewell = async {
             tokio::join!(self.connections.drain(notice), tokio::time::sleep(notice));
             self.handle.graceful_shutdown(Some(window));
-            while !self.connections.is_empty() || self.handle.connection_count() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+            while !self.connections.is_empty() {
+                tokio::time::sleep(LOOK_CLOSED).await;
             }
+            // Requests that are under way. A stream whose session has ended and that nobody reads is none.
+            let _ = tokio::time::timeout(REQUESTS, async {
+                while self.handle.connection_count() > 0 {
+                    tokio::time::sleep(LOOK_CLOSED).await;
+                }
+            })
+            .await;
         };
         if tokio::time::timeout(goodbyes, farewell).await.is_err() {
             tracing::warn!(connections = self.connections.len(), "some connections did not end in time; they are cut");
@@ -331,9 +342,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 fn serve(listener: TcpListener, config: &Config, router: axum::Router, tasks: &Tasks) -> std::io::Result<Handle<SocketAddr>> {
     let handle = Handle::new();
-    let acceptor = Acceptor { unacknowledged: config.session.heartbeat + config.session.grace };
     let mut server =
-        axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(config.http.header_timeout).acceptor(acceptor);
+        axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(config.http.header_timeout).acceptor(Acceptor);
     let http = server.http_builder();
     http.http1().timer(TokioTimer::new()).header_read_timeout(config.http.header_timeout).max_buf_size(BUFFER);
     http.http2().timer(TokioTimer::new()).max_send_buf_size(BUFFER).keep_alive_interval(config.session.heartbeat);

@@ -34,7 +34,7 @@ pub async fn origins(State(backend): State<Arc<Backend>>, request: Request, next
         let shown: String = spelled.chars().filter(|sign| !sign.is_control()).take(200).collect();
         let text = format!("pages of {shown} may not use this server, which is {host}: add the origin to `http.origins` if they should");
         // The page itself sees nothing but a failure: browsers hide what a foreign server says.
-        tracing::info!(origin = shown, host, "a page of an origin that is not allowed was refused");
+        tracing::debug!(origin = shown, host, "a page of an origin that is not allowed was refused");
         return vary(Problem::new(ErrorCode::OriginRefused, text).into_response());
     }
     let asks = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

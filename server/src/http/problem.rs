@@ -80,6 +80,8 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(self.json())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // Some statuses may be kept without it (RFC 9111 section 4.2.2).
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -61,7 +61,8 @@ export class PollingTransport {
   }
 
   abort() {
-    this.#http.abort();
+    // Whoever is not polled any more is a member for another half minute otherwise.
+    this.close();
   }
 
   #path() {

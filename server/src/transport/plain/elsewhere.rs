@@ -19,8 +19,10 @@ use crate::{
 
 /// How much longer than the owner may take its answer is waited for.
 const TRAVEL: Duration = Duration::from_secs(2);
+/// For how long the last batch may be asked for again.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long the owner may take to read a POST: what it waits itself.
-const READ: Duration = Duration::from_secs(30);
+const READ: Duration = Duration::from_secs(55);
 
 /// What a request wants of a session.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,22 +67,20 @@ impl Plain {
     }
 
     /// Does it here.
-    async fn grant(&self, session: &Upstream, wish: Wish) -> Result<Bytes, Problem> {
-        let clock = &self.endpoint.backend.world.clock;
-        session.vitals.hear(clock.elapsed());
+    async fn grant(&self, session: &Arc<Upstream>, wish: Wish) -> Result<Bytes, Problem> {
         match wish {
             Wish::Post { number, body } => {
+                // Who is polled has to poll.
+                if session.polls.is_none() {
+                    session.vitals.hear(self.endpoint.backend.world.clock.elapsed());
+                }
                 let posted = session.post(number, body).await;
                 self.endpoint.backend.metrics.posts.of(result(&posted)).increment(1);
                 posted.map(|_| Bytes::new())
             }
             Wish::Poll { acknowledged, wait } => {
-                let polls =
-                    session.polls.as_ref().ok_or_else(|| Problem::new(ErrorCode::BadFrame, "this session is a stream of events"))?;
                 let longest = self.endpoint.backend.config.session.heartbeat;
-                let batch = polls.next(session, acknowledged, Duration::from_millis(wait).min(longest)).await;
-                session.vitals.hear(clock.elapsed());
-                batch
+                self.polled(session, acknowledged, Duration::from_millis(wait).min(longest)).await
             }
             Wish::End => {
                 session.outbox.close(hubbub_protocol::CloseCode::Normal, None);
@@ -88,6 +88,21 @@ impl Plain {
                 Ok(Bytes::new())
             }
         }
+    }
+
+    /// The next batch of a session that is polled.
+    pub(super) async fn polled(&self, session: &Arc<Upstream>, acknowledged: u64, wait: Duration) -> Result<Bytes, Problem> {
+        let polls = session.polls.as_ref().ok_or_else(|| Problem::new(ErrorCode::BadFrame, "this session is a stream of events"))?;
+        let batch = polls.next(session, acknowledged, wait, &self.endpoint.backend.world.clock).await?;
+        if session.outbox.is_closing() && session.outbox.is_empty() {
+            // The last one. It may be asked for again, and nobody need come for what is after it.
+            let outbox = session.outbox.clone();
+            self.endpoint.tasks.spawn_until_stop(async move {
+                tokio::time::sleep(LINGER).await;
+                outbox.abort(None);
+            });
+        }
+        Ok(batch)
     }
 
     async fn ask(&self, instance: &str, id: MessageId, user: &str, wish: Wish) -> Result<Bytes, Problem> {
@@ -103,8 +118,11 @@ impl Plain {
         let forwarded = if answer.is_ok() { Forwarded::Answered } else { Forwarded::Unanswered };
         self.endpoint.backend.metrics.forwarded.of(forwarded).increment(1);
         let answer = answer.map_err(|error| match error {
-            // What was asked for may have been done: the next session tells.
-            Unanswered::Gone | Unanswered::Late => gone(),
+            Unanswered::Gone => gone(),
+            // What was asked for may have been done: it may be asked for again.
+            Unanswered::Late => {
+                Problem::new(ErrorCode::Unavailable, "the instance that holds the session did not answer in time: ask again")
+            }
             Unanswered::TooLarge(largest) => {
                 let text =
                     format!("the session is on another instance, and between instances go at most {largest} bytes: send less at once");

@@ -14,12 +14,14 @@ use http_body::Frame;
 
 use super::Plain;
 use crate::{
-    hub::Outbox,
+    hub::{Outbox, retry_after},
     session::{Passport, Trail, Vitals},
 };
 
 /// Bytes that are written in one piece, about: small events go together, and large ones as they are.
 const PIECE: usize = 16 << 10;
+/// How long a peer waits that has to come back because a subscription failed, in milliseconds.
+const BROKEN_MS: u64 = 3_000;
 /// From here on an event is not copied.
 const LARGE: usize = 4 << 10;
 
@@ -29,6 +31,8 @@ pub(super) struct Events {
     outbox: Arc<Outbox>,
     vitals: Arc<Vitals>,
     taken: VecDeque<Bytes>,
+    /// Bytes of the piece that the connection has got last.
+    given: usize,
     native: Option<Box<Native>>,
 }
 
@@ -45,7 +49,7 @@ impl Events {
     /// The stream of the session behind `outbox`; with `trail` it gets ids.
     pub(super) fn new(plain: Arc<Plain>, outbox: Arc<Outbox>, vitals: Arc<Vitals>, trail: Option<Arc<Trail>>) -> Self {
         let native = trail.map(|trail| Box::new(Native { trail, told: Vec::new(), over: false }));
-        Self { plain, outbox, vitals, taken: VecDeque::new(), native }
+        Self { plain, outbox, vitals, taken: VecDeque::new(), given: 0, native }
     }
 
     /// Takes what waits, and the id that goes with it.
@@ -56,12 +60,13 @@ impl Events {
         let trail = self.native.as_ref().map(|native| native.trail.clone());
         let also = |pieces| (pieces, trail.and_then(|trail| trail.passport()));
         let Some((pieces, passport)) = ready!(self.outbox.poll_take(cx, also)) else { return Poll::Ready(None) };
-        // It took what was there before.
-        self.vitals.hear(self.plain.endpoint.backend.world.clock.elapsed());
         self.taken.extend(pieces);
         if let (Some(native), Some(passport)) = (&mut self.native, passport) {
             self.taken.extend(native.id(&self.plain, &passport));
             native.over = native.trail.is_broken();
+            if native.over {
+                self.taken.push_back(retry_after(BROKEN_MS));
+            }
         }
         Poll::Ready(Some(()))
     }
@@ -103,8 +108,15 @@ impl HttpBody for Events {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // It comes back for more: the last piece is on its way.
+        let given = std::mem::take(&mut self.given);
+        if given > 0 {
+            self.outbox.departed(given);
+            self.vitals.hear(self.plain.endpoint.backend.world.clock.elapsed());
+        }
         loop {
             if let Some(piece) = self.piece() {
+                self.given = piece.len();
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if self.taken.capacity() > 0 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubbub_protocol::CloseCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Plain,
@@ -13,7 +14,6 @@ use super::{
 };
 use crate::{
     auth::Identity,
-    http::Problem,
     hub::{Outbox, Sink, Wire, retry_after},
     session::{Client, Trail, Vitals},
     telemetry::{Ended, Transport},
@@ -37,8 +37,7 @@ pub(super) enum Way {
 
 impl Plain {
     /// Opens a session of `identity`, whose first frames are `opening`.
-    pub(super) fn open(self: &Arc<Self>, identity: Identity, opening: Bytes, way: Way) -> Result<Arc<Upstream>, Problem> {
-        let admission = self.endpoint.admit()?;
+    pub(super) fn open(self: &Arc<Self>, identity: Identity, opening: Bytes, way: Way, admission: OwnedSemaphorePermit) -> Arc<Upstream> {
         let backend = &self.endpoint.backend;
         let vitals = Arc::new(Vitals::new(backend.world.clock.elapsed()));
         let outbox = Outbox::new(Sink::task(), Wire::Events, backend.config.session.outbox);
@@ -63,8 +62,12 @@ impl Plain {
         self.sessions.insert(client.id(), session.clone());
         let connection = Connection { outbox: session.outbox.clone(), vitals: session.vitals.clone(), transport };
         let number = self.endpoint.connections.add(connection);
+        if self.endpoint.draining.is_cancelled() {
+            // Those that were there have been told already.
+            session.outbox.retire(backend.world.chance.below(RETRY_MS[1]));
+        }
         self.endpoint.tasks.spawn(self.clone().serve(number, client, session.clone(), posts, opening));
-        Ok(session)
+        session
     }
 
     /// Tells an `EventSource` when to come back.
@@ -75,7 +78,7 @@ impl Plain {
 
     async fn serve(self: Arc<Self>, number: u64, mut client: Client, session: Arc<Upstream>, posts: Posts, opening: Bytes) {
         let outbox = &session.outbox;
-        pump::run(&mut client, outbox, posts, opening).await;
+        pump::run(&mut client, &session.user, outbox, posts, opening).await;
         let ended = outbox.code().map_or(Ended::Broken, Ended::Closed);
         if let Ended::Closed(code) = ended
             && code != CloseCode::Normal

@@ -1,10 +1,7 @@
 //! Long polling: what waits goes out in numbered batches, and each is kept until the next poll acknowledges it.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Mutex, MutexGuard},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,7 +11,7 @@ use hubbub_protocol::ErrorCode;
 use tokio::sync::Notify;
 
 use super::{gone, upstream::Upstream};
-use crate::{http::Problem, hub::event_frame};
+use crate::{http::Problem, hub::event_frame, world::Clock};
 
 /// Bytes of a batch, about: a batch goes between instances in one message.
 const BATCH: usize = 256 << 10;
@@ -23,14 +20,14 @@ const BATCH: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Polls {
     batch: Mutex<Batch>,
-    /// Counts polls: the older of two gives way.
-    turn: AtomicU64,
     turned: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Batch {
     number: u64,
+    /// Counts polls: the older of two gives way.
+    turn: u64,
     /// As it was sent.
     body: Bytes,
     /// Frames that were taken too, and did not fit.
@@ -43,12 +40,11 @@ impl Polls {
     }
 
     /// Acknowledges batch `acknowledged`, and waits for what comes after it, for `wait` at most.
-    pub(super) async fn next(&self, session: &Upstream, acknowledged: u64, wait: Duration) -> Result<Bytes, Problem> {
-        let turn = self.turn.fetch_add(1, Relaxed) + 1;
-        self.turned.notify_waiters();
-        {
+    pub(super) async fn next(&self, session: &Upstream, acknowledged: u64, wait: Duration, clock: &Clock) -> Result<Bytes, Problem> {
+        let turn = {
             let mut batch = self.batch();
             if acknowledged.checked_add(1) == Some(batch.number) && !batch.body.is_empty() {
+                session.vitals.hear(clock.elapsed());
                 return Ok(batch.body.clone());
             }
             if acknowledged != batch.number {
@@ -56,28 +52,33 @@ impl Polls {
                 return Err(Problem::new(ErrorCode::OutOfOrder, text));
             }
             batch.body = Bytes::new();
-        }
-        let news = std::future::poll_fn(|cx| self.poll_next(cx, session, acknowledged));
+            batch.turn += 1;
+            batch.turn
+        };
+        session.vitals.hear(clock.elapsed());
+        self.turned.notify_waiters();
+        let news = std::future::poll_fn(|cx| self.poll_next(cx, session, turn));
         let elder = async {
-            let mut turned = std::pin::pin!(self.turned.notified());
-            turned.as_mut().enable();
-            if self.turn.load(Relaxed) == turn {
+            let turned = self.turned.notified();
+            if self.batch().turn == turn {
                 turned.await;
             }
         };
-        tokio::select! {
+        let batch = tokio::select! {
             biased;
             () = elder => Ok(empty(acknowledged)),
             news = news => news.ok_or_else(gone),
             () = tokio::time::sleep(wait) => Ok(empty(acknowledged)),
-        }
+        };
+        session.vitals.hear(clock.elapsed());
+        batch
     }
 
-    /// Takes the next batch, and keeps it, in one step: whoever polls may leave at any moment.
-    fn poll_next(&self, cx: &mut Context<'_>, session: &Upstream, acknowledged: u64) -> Poll<Option<Bytes>> {
+    /// Takes the next batch, and keeps it, in one step: whoever polls may leave at any moment. Only the newest poll takes, and is woken.
+    fn poll_next(&self, cx: &mut Context<'_>, session: &Upstream, turn: u64) -> Poll<Option<Bytes>> {
         let mut batch = self.batch();
-        if batch.number != acknowledged {
-            // Another poll was faster. This one is told by `turned`.
+        if batch.turn != turn {
+            // It is told by `turned`.
             return Poll::Pending;
         }
         loop {
@@ -85,7 +86,10 @@ impl Polls {
             if frames.is_empty() {
                 frames = match session.outbox.poll_take(cx, |pieces| pieces) {
                     Poll::Ready(Some(pieces)) => pieces.iter().filter_map(event_frame).collect(),
-                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Ready(None) => {
+                        session.outbox.abort(None);
+                        return Poll::Ready(None);
+                    }
                     Poll::Pending => return Poll::Pending,
                 };
             }
@@ -96,7 +100,7 @@ impl Polls {
                 return Poll::Ready(Some(batch.body.clone()));
             }
             // Comments only: they have arrived with this.
-            session.outbox.arrived();
+            session.outbox.departed(usize::MAX);
         }
     }
 }

@@ -16,9 +16,9 @@ enum Event {
     Drive(Drive),
 }
 
-/// Runs a session to its end, from the frames with which it was opened.
-pub(super) async fn run(client: &mut Client, outbox: &Arc<Outbox>, mut posts: Posts, opening: Bytes) {
-    client.message(&opening).await;
+/// Runs a session of `user` to its end, from the frames with which it was opened.
+pub(super) async fn run(client: &mut Client, user: &str, outbox: &Arc<Outbox>, mut posts: Posts, opening: Bytes) {
+    said(client, user, &opening).await;
     drop(opening);
     posts.opened();
     let mut dirty = true;
@@ -46,7 +46,7 @@ pub(super) async fn run(client: &mut Client, outbox: &Arc<Outbox>, mut posts: Po
             Event::Post(post) => {
                 posts.sort(post);
                 while let Some((body, waiting)) = posts.ready() {
-                    client.message(&body).await;
+                    said(client, user, &body).await;
                     posts.applied(waiting);
                 }
                 dirty = true;
@@ -55,7 +55,10 @@ pub(super) async fn run(client: &mut Client, outbox: &Arc<Outbox>, mut posts: Po
                 client.catch_up().await;
                 dirty = true;
             }
-            Event::Drive(Drive::Beat) => client.heartbeat(),
+            Event::Drive(Drive::Beat) => {
+                client.heartbeat();
+                posts.forget();
+            }
             Event::Drive(Drive::Retire(reconnect_after)) => {
                 while client.is_waiting() && !outbox.is_closing() {
                     std::future::poll_fn(|cx| client.poll_answers(cx)).await;
@@ -64,5 +67,13 @@ pub(super) async fn run(client: &mut Client, outbox: &Arc<Outbox>, mut posts: Po
             }
             Event::Drive(Drive::Over) => return,
         }
+    }
+}
+
+/// Applies frames. A token in `connect` may be another one than the request's, but not another user's: requests speak for one.
+async fn said(client: &mut Client, user: &str, frames: &[u8]) {
+    client.message(frames).await;
+    if client.user().is_some_and(|name| name != user) {
+        client.close(CloseCode::Unauthorized);
     }
 }

@@ -5,14 +5,13 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, FromRef, Path, RawQuery, State},
+    extract::{DefaultBodyLimit, FromRef, FromRequest, Path, RawQuery, Request, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hubbub_protocol::{Cursor, ErrorCode, frame::SubscribeChannel, limits};
 use serde::{Deserialize, Serialize};
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::{
     Plain,
@@ -30,8 +29,8 @@ use crate::{
 
 /// What a browser's `EventSource` was last told.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// How long a request's body may say nothing.
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long a request's body may take.
+const BODY: Duration = Duration::from_secs(30);
 /// Channels in the query of one `GET`.
 const MAX_CHANNELS: usize = 512;
 
@@ -43,20 +42,42 @@ where
     Arc<Backend>: FromRef<S>,
 {
     Router::new()
-        .route("/v1/sse", get(stream).post(open_stream))
+        .route("/v1/sse", get(stream).head(no_head).post(open_stream))
         .route("/v1/sse/{session}", post(up).delete(end))
         .route("/v1/poll", post(open_polls))
         .route("/v1/poll/{session}", get(poll).post(up).delete(end))
         .route("/v1/tickets", post(ticket))
         .layer(DefaultBodyLimit::max(limits::MAX_FRAME))
-        .layer(RequestBodyTimeoutLayer::new(PAUSE))
+}
+
+/// A request's body, whole and in time.
+struct Said(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Said {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        match tokio::time::timeout(BODY, Bytes::from_request(request, state)).await {
+            Ok(body) => body.map(Self).map_err(IntoResponse::into_response),
+            Err(_) => {
+                let late = Problem::new(ErrorCode::BadFrame, "the body did not come in time: send it again");
+                Err(late.with_status(StatusCode::REQUEST_TIMEOUT).into_response())
+            }
+        }
+    }
 }
 
 /// Opens a stream for a client that says itself where it stands.
-async fn open_stream(State(plain): State<Arc<Plain>>, Caller(identity): Caller, body: Bytes) -> Result<Response, Problem> {
+async fn open_stream(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
     plain.endpoint.welcome()?;
-    let session = plain.open(identity, body, Way::Events)?;
+    let admission = plain.endpoint.admit()?;
+    let session = plain.open(identity, body, Way::Events, admission);
     Ok(plain.stream(&session, None))
+}
+
+/// There is nothing to be told of a stream without opening it, which would use a ticket up.
+async fn no_head() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")]).into_response()
 }
 
 /// Opens a stream for what can only `GET`: by a header, by a ticket, or by the id of the last event.
@@ -65,7 +86,8 @@ async fn stream(State(plain): State<Arc<Plain>>, RawQuery(query): RawQuery, head
     let asked = channels(&query)?;
     if let Some(identity) = plain.endpoint.identity(&headers)? {
         plain.endpoint.welcome()?;
-        let session = plain.open(identity, native::opening(asked), Way::Events)?;
+        let admission = plain.endpoint.admit()?;
+        let session = plain.open(identity, native::opening(asked), Way::Events, admission);
         return Ok(plain.stream(&session, None));
     }
     let came = if plain.endpoint.draining.is_cancelled() {
@@ -85,11 +107,13 @@ async fn stream(State(plain): State<Arc<Plain>>, RawQuery(query): RawQuery, head
 impl Plain {
     /// A native `EventSource`, which begins or comes back.
     async fn native(self: &Arc<Self>, query: &str, headers: &HeaderMap, asked: Vec<SubscribeChannel>) -> Result<Response, Problem> {
+        // A place first: a ticket is good once.
+        let admission = self.endpoint.admit()?;
         let last = headers.get(LAST_EVENT_ID).and_then(|last| last.to_str().ok()).filter(|last| !last.is_empty());
         let Passport { identity, channels } = match (last, parameter(query, "ticket")) {
             (Some(last), _) => match self.returning(last)? {
                 Return::Welcome(passport) => passport,
-                Return::Expired => return Ok(StatusCode::NO_CONTENT.into_response()),
+                Return::Expired => return Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()),
             },
             (None, Some(ticket)) => {
                 let mut passport = self.redeem(&ticket).await?;
@@ -101,8 +125,8 @@ impl Plain {
                 return Err(Problem::new(ErrorCode::Unauthorized, text));
             }
         };
-        let trail = Arc::<Trail>::default();
-        let session = self.open(identity, native::opening(channels), Way::Native(trail.clone()))?;
+        let trail = Trail::new(&channels);
+        let session = self.open(identity, native::opening(channels), Way::Native(trail.clone()), admission);
         Ok(self.stream(&session, Some(trail)))
     }
 
@@ -124,14 +148,33 @@ fn event_stream(body: Body) -> Response {
 }
 
 /// Opens a session that is polled, and answers with its first batch.
-async fn open_polls(State(plain): State<Arc<Plain>>, Caller(identity): Caller, body: Bytes) -> Result<Response, Problem> {
+async fn open_polls(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
     plain.endpoint.welcome()?;
-    let longest = plain.endpoint.backend.config.session.heartbeat;
-    let session = plain.open(identity, body, Way::Polls)?;
+    let admission = plain.endpoint.admit()?;
+    let session = plain.open(identity, body, Way::Polls, admission);
+    // Nobody else knows its name before the first batch.
+    let stillborn = Stillborn(Some(session.clone()));
     session.is_open().await;
-    match &session.polls {
-        Some(polls) => Ok(batch(polls.next(&session, 0, longest).await?)),
-        None => unreachable!("it was opened to be polled"),
+    let longest = plain.endpoint.backend.config.session.heartbeat;
+    let first = plain.polled(&session, 0, longest).await?;
+    stillborn.lives();
+    Ok(batch(first))
+}
+
+/// A session that ends if who opened it leaves before its first batch.
+struct Stillborn(Option<Arc<Upstream>>);
+
+impl Stillborn {
+    fn lives(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Stillborn {
+    fn drop(&mut self) {
+        if let Some(session) = &self.0 {
+            session.outbox.abort(None);
+        }
     }
 }
 
@@ -164,7 +207,7 @@ async fn up(
     Caller(identity): Caller,
     Path(session): Path<String>,
     RawQuery(query): RawQuery,
-    body: Bytes,
+    Said(body): Said,
 ) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
     let n = number(&query, "n")?.filter(|n| *n > 0);
@@ -191,7 +234,7 @@ struct Ticket {
     expires_at: u64,
 }
 
-async fn ticket(State(plain): State<Arc<Plain>>, Caller(identity): Caller, body: Bytes) -> Result<Response, Problem> {
+async fn ticket(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
     let wanted: Wanted = match body.is_empty() {
         true => Wanted::default(),
         false => serde_json::from_slice(&body).map_err(|error| {

@@ -21,6 +21,10 @@ use crate::{http::Problem, hub::Outbox, session::Vitals};
 
 /// POSTs that may wait for their elders.
 pub(super) const EARLY: u64 = 16;
+/// Bytes of these, at most.
+const EARLY_BYTES: usize = 256 << 10;
+/// POSTs that wait to be sorted, at most.
+const UNSORTED: usize = 4;
 /// How long one waits for its elders.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the session may take to read one: it reads no more while many publishes wait for their commit.
@@ -71,7 +75,7 @@ pub(super) struct Posts {
 impl Upstream {
     /// A session of `user` whose POSTs come out at the other end.
     pub(super) fn new(user: Arc<str>, outbox: Arc<Outbox>, vitals: Arc<Vitals>, polls: Option<Polls>) -> (Arc<Self>, Posts) {
-        let (posts, receiver) = mpsc::channel(EARLY as usize);
+        let (posts, receiver) = mpsc::channel(UNSORTED);
         let (next, opened) = (Arc::new(AtomicU64::new(1)), Arc::<Notify>::default());
         let up = Self { user, outbox, vitals, polls, opened: opened.clone(), posts, next: next.clone() };
         (Arc::new(up), Posts { next, opened, early: BTreeMap::new(), receiver })
@@ -106,7 +110,10 @@ impl Upstream {
         timeout(SLOW, self.posts.send(post)).await.map_err(|_| slow())?.map_err(|_| gone())?;
         tokio::pin!(was_read);
         match timeout(PATIENCE, &mut was_read).await {
-            Ok(read) => read.map_err(|_| gone())?,
+            Ok(Ok(())) => {}
+            // It was one too many of those that came early.
+            Ok(Err(_)) if self.next.load(Relaxed) < number => return Err(self.out_of_order(number)),
+            Ok(Err(_)) => return Err(gone()),
             Err(_) if self.next.load(Relaxed) < number => return Err(self.out_of_order(number)),
             Err(_) => timeout(SLOW, was_read).await.map_err(|_| slow())?.map_err(|_| gone())?,
         }
@@ -134,8 +141,20 @@ impl Posts {
         if number < next {
             let _ = read.send(());
         } else if number - next <= EARLY {
-            self.early.entry(number).or_insert_with(|| (body, Vec::new())).1.push(read);
+            self.forget();
+            let bytes: usize = self.early.values().map(|(body, _)| body.len()).sum();
+            if number == next || bytes + body.len() <= EARLY_BYTES {
+                self.early.entry(number).or_insert_with(|| (body, Vec::new())).1.push(read);
+            }
         }
+    }
+
+    /// Drops those for whose turn nobody waits any more: they come again.
+    pub(super) fn forget(&mut self) {
+        self.early.retain(|_, (_, waiting)| {
+            waiting.retain(|read| !read.is_closed());
+            !waiting.is_empty()
+        });
     }
 
     /// The next POST in order, if it has come. It counts as applied after [`Posts::applied`].

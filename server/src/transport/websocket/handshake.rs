@@ -5,7 +5,6 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
-use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -102,7 +101,5 @@ pub async fn socket(upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
     let stream = parts.io.into_inner();
     // Copied, because a slice would keep hyper's whole buffer.
     let early = parts.read_buf.to_vec();
-    // Whoever does not read may live: here a peer answers pings.
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
     Some((stream, early))
 }
