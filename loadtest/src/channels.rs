@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     args::{Bench, duration},
-    drive::{Durability, MIN_PAYLOAD, Role, Swarm},
+    drive::{Durability, MIN_PAYLOAD, Role, Swarm, Transport},
     subject::{Beside, Pair, Site, Subject, pin},
 };
 
@@ -95,7 +95,7 @@ pub fn run(args: &ChannelsArgs) -> Result<()> {
     let instance = || site.instance(Some(args.bench.server_core), durability, &[("BROKER__INTEREST", interest)]);
     let instances = [instance()?, instance()?];
     let mut swarm = Swarm::new(instances[0].speech.clone())?;
-    swarm.open(instances[0].address, [Role::Publisher])?;
+    swarm.open(instances[0].address, Transport::Websocket, [Role::Publisher])?;
     let mut stand = Stand { swarm, instances, site };
     println!(
         "{} channels, a subscriber on each of two instances; {}, {}, interest {interest}\n",
@@ -161,7 +161,7 @@ impl Stand {
         let names: Vec<Arc<str>> = channels.map(|index| speech.channel(index as usize).into()).collect();
         let roles: Vec<_> = names.chunks(args.per_connection as usize).map(|some| Role::Listener(some.into())).collect();
         for instance in &self.instances {
-            self.swarm.open(instance.address, roles.iter().cloned())?;
+            self.swarm.open(instance.address, Transport::Websocket, roles.iter().cloned())?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     args::{Bench, duration},
-    drive::{Durability, Role, Swarm},
+    drive::{Durability, Role, Swarm, Transport},
     subject::{Pair, Site, Subject, pin},
 };
 
@@ -26,6 +26,9 @@ pub struct IdleArgs {
     /// How long to wait before each look, so that the server can give back what it needed for opening.
     #[arg(long, default_value = "3s", value_parser = duration)]
     settle: Duration,
+    /// What the connections run over, one after the other: a server each.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket")]
+    transport: Vec<Transport>,
     /// What is measured, and where.
     #[command(flatten)]
     bench: Bench,
@@ -34,7 +37,7 @@ pub struct IdleArgs {
     floor_only: bool,
 }
 
-/// Measures the floor, then the server, and prints a line for each.
+/// Measures the floor, then the server over each transport, and prints a line for each.
 ///
 /// # Errors
 /// A server does not start, refuses a connection, or ends one.
@@ -42,31 +45,31 @@ pub fn run(args: &IdleArgs) -> Result<()> {
     ensure!(args.from < args.to, "--from is less than --to");
     let binary = if args.floor_only { None } else { Some(args.bench.server.binary()?) };
     pin(args.bench.generator_core)?;
-    println!("server      connections   PSS from KiB     PSS to KiB   KiB/connection   us/connect+subscribe");
-    look("floor", &Subject::floor(args.bench.server_core)?, args)?;
-    if let Some(binary) = binary {
-        let site = Site::start(&binary, Pair::LocalSqlite, None)?;
-        look("hubbub", &site.instance(Some(args.bench.server_core), Durability::Ephemeral, &[])?, args)?;
+    println!("server        connections   PSS from KiB     PSS to KiB   KiB/connection   us/connect+subscribe");
+    look("floor", &Subject::floor(args.bench.server_core)?, Transport::Websocket, args)?;
+    for (transport, binary) in args.transport.iter().zip(binary.iter().cycle()) {
+        let site = Site::start(binary, Pair::LocalSqlite, None)?;
+        look(transport.name(), &site.instance(Some(args.bench.server_core), Durability::Ephemeral, &[])?, *transport, args)?;
     }
     Ok(())
 }
 
-fn look(name: &str, subject: &Subject, args: &IdleArgs) -> Result<()> {
+fn look(name: &str, subject: &Subject, transport: Transport, args: &IdleArgs) -> Result<()> {
     let mut swarm = Swarm::new(subject.speech.clone())?;
     let role = |index: u32| Role::Member(Arc::from(subject.speech.channel(args.rooms_of.map_or(0, |size| index / size) as usize)));
-    swarm.open(subject.address, (0..args.from).map(role))?;
+    swarm.open(subject.address, transport, (0..args.from).map(role))?;
     swarm.settle(args.settle)?;
     let first = subject.memory()?;
 
     let before = subject.cpu()?;
-    swarm.open(subject.address, (args.from..args.to).map(role))?;
+    swarm.open(subject.address, transport, (args.from..args.to).map(role))?;
     let cpu = subject.cpu()? - before;
     swarm.settle(args.settle)?;
     let second = subject.memory()?;
 
     let opened = f64::from(args.to - args.from);
     println!(
-        "{name:<9} {:>13} {first:>14} {second:>14} {:>16.2} {:>22.1}",
+        "{name:<11} {:>13} {first:>14} {second:>14} {:>16.2} {:>22.1}",
         args.to,
         (second as f64 - first as f64) / opened,
         cpu.as_secs_f64() * 1e6 / opened

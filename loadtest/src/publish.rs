@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     args::{Bench, duration},
-    drive::{Durability, MIN_PAYLOAD, Role, Swarm},
+    drive::{Durability, MIN_PAYLOAD, Role, Swarm, Transport},
     stats::Quartiles,
     subject::{Pair, Site, pin},
 };
@@ -107,7 +107,7 @@ fn measure(args: &PublishArgs, binary: &Path, pair: Pair) -> Result<Run> {
     let subject = site.instance(Some(args.bench.server_core), Durability::Durable, &[])?;
     let mut swarm = Swarm::new(subject.speech.clone())?;
     let channels: Vec<Arc<str>> = (0..args.channels as usize).map(|index| subject.speech.channel(index).into()).collect();
-    swarm.open(subject.address, (0..args.connections).map(|_| Role::Publisher))?;
+    swarm.open(subject.address, Transport::Websocket, (0..args.connections).map(|_| Role::Publisher))?;
     publish(&mut swarm, args, &channels, args.warmup)?;
 
     swarm.measure();

@@ -7,6 +7,9 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use hubbub_protocol::frame::SubscribeChannel;
+
+use super::Plain;
 
 /// Bytes that may wait for a server that does not read.
 const MAX_UNSENT: usize = 4 << 20;
@@ -40,12 +43,27 @@ impl Role {
             Role::Publisher => &[],
         }
     }
+
+    /// Its own token, if it is not everybody's.
+    pub fn token(&self) -> Option<&str> {
+        match self {
+            Role::User { token, .. } => Some(token),
+            Role::Member(_) | Role::Listener(_) | Role::Watcher(_) | Role::Publisher => None,
+        }
+    }
+
+    /// What it subscribes to.
+    pub fn wanted(&self) -> Vec<SubscribeChannel> {
+        let presence = matches!(self, Role::Watcher(_));
+        let ask = |channel: &Arc<str>| SubscribeChannel { channel: channel.to_string(), presence, ..SubscribeChannel::default() };
+        self.channels().iter().map(ask).collect()
+    }
 }
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Awaits the answer to the upgrade.
+    /// Awaits the answer to the upgrade. Plain HTTP has none.
     Upgrading,
     /// Awaits the answer to its first message.
     Joining,
@@ -75,20 +93,23 @@ pub struct Link {
     pub role: Role,
     /// How far it is.
     pub stage: Stage,
-    /// The beginning of a frame that has not come whole.
+    /// The beginning of a frame, an answer or a chunk that has not come whole.
     pub rest: Vec<u8>,
     /// Bytes that have come.
     pub received: u64,
     /// How many members its channel has, if it watches them.
     pub present: Option<u64>,
+    /// Its HTTP, if it is no WebSocket.
+    pub plain: Option<Box<Plain>>,
     /// What the kernel did not take yet.
     unsent: Vec<u8>,
 }
 
 impl Link {
-    /// A connection that is about to ask for its upgrade.
-    pub fn new(socket: TcpStream, role: Role) -> Self {
-        Self { socket, role, stage: Stage::Upgrading, rest: Vec::new(), received: 0, present: None, unsent: Vec::new() }
+    /// A connection that is about to ask for its upgrade, or for its session over plain HTTP.
+    pub fn new(socket: TcpStream, role: Role, plain: Option<Box<Plain>>) -> Self {
+        let stage = if plain.is_some() { Stage::Joining } else { Stage::Upgrading };
+        Self { socket, role, stage, rest: Vec::new(), received: 0, present: None, plain, unsent: Vec::new() }
     }
 
     /// Writes what waits, then `bytes`; keeps what the kernel does not take.

@@ -1,18 +1,16 @@
-//! What the server under test wants to hear: the floor's two words, or `hubbub.v1.msgpack`.
+//! What the server under test wants to hear: the floor's two words, or `hubbub.v1`.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use hubbub_protocol::{
-    ChannelName, ClientFrame, Format, MessageId, ServerFrame,
-    frame::{Channels, Connect, Publish, ServerFrame as Frame, SubscribeChannel, Subscribed},
+    ChannelName, ClientFrame, Format, MessageId, ServerFrame, ServerFrames,
+    frame::{Channels, Connect, Publish, ServerFrame as Frame, Subscribed},
 };
 
 use super::{
-    Role,
+    Plain, Role, Transport,
     payload::{self, Stamp},
     wire,
 };
@@ -46,7 +44,7 @@ impl Durability {
 pub enum Speech {
     /// See [`crate::floor`].
     Floor,
-    /// `hubbub.v1.msgpack`.
+    /// `hubbub.v1`: MessagePack over WebSockets, JSON over plain HTTP.
     Hubbub {
         /// A JWT that may subscribe and publish.
         token: String,
@@ -77,7 +75,7 @@ impl Speech {
         }
     }
 
-    /// The HTTP request that opens a connection.
+    /// The HTTP request that opens a WebSocket.
     pub fn upgrade(&self) -> Vec<u8> {
         match self {
             Speech::Floor => wire::upgrade_request("/", None),
@@ -85,23 +83,20 @@ impl Speech {
         }
     }
 
-    /// The first message: who is there, and what it listens to. `None` if there is nothing to say.
+    /// A client over plain HTTP, and what it asks first.
+    ///
+    /// # Errors
+    /// `transport` is a WebSocket, or the server is the floor.
+    pub fn plain(&self, transport: Transport, role: &Role) -> Result<(Plain, Vec<u8>)> {
+        let Speech::Hubbub { token, .. } = self else { bail!("the floor speaks WebSocket only") };
+        Plain::new(transport, role.token().unwrap_or(token), role, &opening(None, role, Format::Json))
+    }
+
+    /// The first message over a WebSocket: who is there, and what it listens to. `None` if there is nothing to say.
     pub fn join(&self, role: &Role) -> Option<Vec<u8>> {
         match self {
             Speech::Floor => role.channels().first().map(|channel| [b"S", channel.as_bytes()].concat()),
-            Speech::Hubbub { token, .. } => {
-                let mut out = Vec::new();
-                let client = Some("hubbub-loadtest".to_owned());
-                let token = if let Role::User { token, .. } = role { token } else { token };
-                ClientFrame::Connect(Connect { id: CONNECT, token: Some(token.clone()), client }).encode(Format::Msgpack, &mut out);
-                let presence = matches!(role, Role::Watcher(_));
-                let ask = |channel: &Arc<str>| SubscribeChannel { channel: channel.to_string(), presence, ..SubscribeChannel::default() };
-                let channels: Vec<_> = role.channels().iter().map(ask).collect();
-                if !channels.is_empty() {
-                    ClientFrame::Subscribe { id: SUBSCRIBE, channels }.encode(Format::Msgpack, &mut out);
-                }
-                Some(out)
-            }
+            Speech::Hubbub { token, .. } => Some(opening(Some(role.token().unwrap_or(token).to_owned()), role, Format::Msgpack)),
         }
     }
 
@@ -130,17 +125,26 @@ impl Speech {
         out
     }
 
-    /// What `message`, which is no delivery, says to a connection with this role.
-    pub fn hear(&self, message: &[u8], role: &Role) -> Vec<Heard> {
+    /// What `message`, which is in `format` and no delivery, says to a connection with this role.
+    pub fn hear(&self, format: Format, message: &[u8], role: &Role) -> Vec<Heard> {
         match self {
             Speech::Floor => vec![Heard::Joined],
-            Speech::Hubbub { .. } => hubbub_protocol_frames(message).flat_map(|frame| heard(frame, role)).collect(),
+            Speech::Hubbub { .. } => {
+                ServerFrames::new(format, message).filter_map(Result::ok).flat_map(|frame| heard(frame, role)).collect()
+            }
         }
     }
 }
 
-fn hubbub_protocol_frames(message: &[u8]) -> impl Iterator<Item = ServerFrame> + '_ {
-    hubbub_protocol::ServerFrames::new(Format::Msgpack, message).filter_map(Result::ok)
+/// `connect`, and `subscribe` if there is anything to listen to.
+fn opening(token: Option<String>, role: &Role, format: Format) -> Vec<u8> {
+    let mut out = Vec::new();
+    ClientFrame::Connect(Connect { id: CONNECT, token, client: Some("hubbub-loadtest".to_owned()) }).encode(format, &mut out);
+    let channels = role.wanted();
+    if !channels.is_empty() {
+        ClientFrame::Subscribe { id: SUBSCRIBE, channels }.encode(format, &mut out);
+    }
+    out
 }
 
 fn heard(frame: ServerFrame, role: &Role) -> Vec<Heard> {
@@ -232,7 +236,7 @@ mod tests {
         };
         let mut message = Vec::new();
         hubbub_protocol::encode::reply(Format::Msgpack, SUBSCRIBE, &Channels { channels: vec![refused] }, &mut message);
-        let heard = hubbub(Durability::Ephemeral).hear(&message, &Role::Member("live:load-0".into()));
+        let heard = hubbub(Durability::Ephemeral).hear(Format::Msgpack, &message, &Role::Member("live:load-0".into()));
         assert!(matches!(&heard[..], [Heard::Refused(why)] if why.contains("forbidden")), "{heard:?}");
     }
 }

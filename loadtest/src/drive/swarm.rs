@@ -1,7 +1,8 @@
 //! The sockets of a load: opened, joined, read and written by one thread.
 
+mod receive;
+
 use std::{
-    io::{ErrorKind, Read as _},
     net::{Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     time::{Duration, Instant},
@@ -16,10 +17,11 @@ use rustix::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    link::{Link, Role, Stage, Written},
+    link::{Link, Role, Written},
     payload::{Stamp, Stamps},
-    speech::{Heard, Speech},
+    speech::Speech,
     tally::Tally,
+    transport::Transport,
     wire::{self, opcode},
 };
 
@@ -31,8 +33,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 const SCRATCH: usize = 256 << 10;
 /// Events taken from epoll at once.
 const EVENTS: usize = 512;
-/// One connection in so many measures latency.
-const SAMPLE_EVERY: usize = 64;
 /// Connections from one source address: it has some 28,000 ports by default, and those of closed connections rest a minute.
 const PORTS_PER_SOURCE: usize = 5_000;
 
@@ -67,17 +67,17 @@ impl Swarm {
         })
     }
 
-    /// Opens a connection to `server` for each role and returns when all have joined.
+    /// Opens a connection over `transport` to `server` for each role and returns when all have joined.
     ///
     /// # Errors
     /// The server refuses one, or nothing moves for 20 s.
-    pub fn open(&mut self, server: SocketAddr, roles: impl IntoIterator<Item = Role>) -> Result<()> {
+    pub fn open(&mut self, server: SocketAddr, transport: Transport, roles: impl IntoIterator<Item = Role>) -> Result<()> {
         let mut roles = roles.into_iter().peekable();
         let mut progress = (self.joined, Instant::now());
         while roles.peek().is_some() || self.joined < self.links.len() {
             while self.links.len() - self.joined < OPENING {
                 let Some(role) = roles.next() else { break };
-                self.connect(server, role).with_context(|| format!("connection {} to {server}", self.links.len() + 1))?;
+                self.connect(server, transport, role).with_context(|| format!("connection {} to {server}", self.links.len() + 1))?;
             }
             self.poll(Duration::from_millis(100))?;
             if let Some(refusal) = &self.tally.refusal {
@@ -92,7 +92,7 @@ impl Swarm {
         Ok(())
     }
 
-    fn connect(&mut self, server: SocketAddr, role: Role) -> Result<()> {
+    fn connect(&mut self, server: SocketAddr, transport: Transport, role: Role) -> Result<()> {
         let index = self.links.len();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         if server.ip().is_loopback() {
@@ -103,8 +103,15 @@ impl Swarm {
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        self.links.push(Link::new(socket.into(), role));
-        self.write(index, &self.speech.upgrade())
+        let (plain, request) = match transport {
+            Transport::Websocket => (None, self.speech.upgrade()),
+            Transport::Sse | Transport::Eventsource | Transport::Polling => {
+                let (plain, request) = self.speech.plain(transport, &role)?;
+                (Some(Box::new(plain)), request)
+            }
+        };
+        self.links.push(Link::new(socket.into(), role, plain));
+        self.write(index, &request)
     }
 
     /// Starts a new window: what was published before does not count any more.
@@ -112,7 +119,7 @@ impl Swarm {
         self.tally = Tally::new(self.tally.next());
     }
 
-    /// Publishes `size` bytes by connection `link`; `subscribers` connections must receive them.
+    /// Publishes `size` bytes by connection `link`, a WebSocket; `subscribers` connections must receive them.
     pub fn publish(&mut self, link: usize, channel: &str, size: usize, subscribers: u32) -> Result<()> {
         let number = self.tally.publish(subscribers);
         let message = self.speech.publish(channel, Stamp { number, nanos: self.nanos() }, size);
@@ -176,117 +183,6 @@ impl Swarm {
             }
         }
         Ok(last.1)
-    }
-
-    fn receive(&mut self, index: usize, scratch: &mut [u8]) -> Result<()> {
-        let link = &mut self.links[index];
-        let length = match link.socket.read(scratch) {
-            Ok(0) => return self.close(index),
-            Ok(length) => {
-                link.received += length as u64;
-                length
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
-            Err(_) => return self.close(index),
-        };
-        if link.rest.is_empty() {
-            let consumed = self.consume(index, &scratch[..length])?;
-            self.links[index].rest.extend_from_slice(&scratch[consumed..length]);
-        } else {
-            let mut rest = std::mem::take(&mut link.rest);
-            rest.extend_from_slice(&scratch[..length]);
-            let consumed = self.consume(index, &rest)?;
-            rest.drain(..consumed);
-            // A kept capacity would count for the generator only, but thousands of them add up.
-            self.links[index].rest = if rest.is_empty() { Vec::new() } else { rest };
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, index: usize) -> Result<()> {
-        let link = &mut self.links[index];
-        if link.stage != Stage::Closed {
-            link.stage = Stage::Closed;
-            epoll::delete(&self.epoll, &link.socket)?;
-            self.tally.closed += 1;
-        }
-        Ok(())
-    }
-
-    /// Handles each whole frame in `input`; returns how many bytes they were.
-    fn consume(&mut self, index: usize, input: &[u8]) -> Result<usize> {
-        let mut at = 0;
-        if self.links[index].stage == Stage::Upgrading {
-            let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else { return Ok(0) };
-            let answer = String::from_utf8_lossy(&input[..end]);
-            ensure!(answer.starts_with("HTTP/1.1 101 "), "the upgrade was refused: {answer}");
-            at = end + 4;
-            self.upgraded(index)?;
-        }
-        let now = index.is_multiple_of(SAMPLE_EVERY).then(|| self.nanos());
-        while let Some(head) = wire::head(&input[at..]) {
-            let start = at + head.head;
-            if head.body > input.len() - start {
-                break;
-            }
-            let body = &input[start..start + head.body];
-            match head.opcode {
-                opcode::PING => self.write_frame(index, opcode::PONG, body)?,
-                opcode::PONG => {}
-                opcode::CLOSE => self.closing(body),
-                _ => self.message(index, body, now),
-            }
-            at = start + head.body;
-        }
-        Ok(at)
-    }
-
-    fn upgraded(&mut self, index: usize) -> Result<()> {
-        let link = &mut self.links[index];
-        match self.speech.join(&link.role) {
-            Some(message) => {
-                link.stage = Stage::Joining;
-                self.write_frame(index, opcode::BINARY, &message)
-            }
-            None => {
-                link.stage = Stage::Joined;
-                self.joined += 1;
-                Ok(())
-            }
-        }
-    }
-
-    /// One data message: deliveries, or, if it holds none, something to be understood.
-    fn message(&mut self, index: usize, body: &[u8], now: Option<u64>) {
-        let mut delivered = false;
-        for stamp in self.stamps.of(body) {
-            delivered = true;
-            self.tally.deliver(stamp);
-            if let Some(now) = now {
-                self.tally.sample(now.saturating_sub(stamp.nanos));
-            }
-        }
-        if delivered {
-            return;
-        }
-        let link = &mut self.links[index];
-        for heard in self.speech.hear(body, &link.role) {
-            match heard {
-                Heard::Joined if link.stage == Stage::Joining => {
-                    link.stage = Stage::Joined;
-                    self.joined += 1;
-                }
-                Heard::Joined => {}
-                Heard::Present(count) => link.present = Some(count),
-                Heard::Acknowledged => self.tally.acknowledged += 1,
-                Heard::Refused(reason) => self.tally.refuse(reason),
-            }
-        }
-    }
-
-    fn closing(&mut self, body: &[u8]) {
-        let code = body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-        self.tally.refuse(format!("closed with {code} {}", String::from_utf8_lossy(body.get(2..).unwrap_or_default())));
     }
 
     fn write_frame(&mut self, index: usize, opcode: u8, body: &[u8]) -> Result<()> {

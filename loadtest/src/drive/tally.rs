@@ -23,6 +23,8 @@ pub struct Tally {
     pub complete: u64,
     /// Publishes that the server confirmed.
     pub acknowledged: u64,
+    /// Ids of events that came.
+    pub ids: u64,
     /// Requests that the server refused, and subscribers' entries that it dropped.
     pub refused: u64,
     /// Why, the first time.
@@ -44,6 +46,7 @@ impl Tally {
             repeated: 0,
             complete: 0,
             acknowledged: 0,
+            ids: 0,
             refused: 0,
             refusal: None,
             closed: 0,

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::{
     args::{Bench, duration},
-    drive::{Durability, MIN_PAYLOAD},
+    drive::{Durability, MIN_PAYLOAD, Transport},
     subject::{Pair, Site, Subject, pin},
 };
 use report::Report;
@@ -44,12 +44,15 @@ pub struct FanoutArgs {
     /// How long each run publishes before it is measured.
     #[arg(long, default_value = "1s", value_parser = duration)]
     warmup: Duration,
-    /// How many times the floor and the server are run.
+    /// How many times the floor and the server are run, over each transport.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Publish into durable channels: every publish is stored and acknowledged.
     #[arg(long)]
     durable: bool,
+    /// What subscribers connect over, each in turn with the floor. Publishers are on WebSockets, and so are members of rooms.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "websocket")]
+    transport: Vec<Transport>,
     /// What the server runs on. NATS and PostgreSQL are started, on the generator's core.
     #[arg(long, value_enum, default_value_t = Pair::LocalSqlite)]
     pair: Pair,
@@ -60,7 +63,7 @@ pub struct FanoutArgs {
     #[command(flatten)]
     bench: Bench,
     /// Measure the floor alone.
-    #[arg(long, conflicts_with_all = ["server_bin", "durable", "pair", "across"])]
+    #[arg(long, conflicts_with_all = ["server_bin", "durable", "pair", "across", "transport"])]
     floor_only: bool,
 }
 
@@ -73,6 +76,8 @@ pub fn run(args: &FanoutArgs) -> Result<()> {
     ensure!(args.bench.server_core != args.bench.generator_core, "the server and the generator need a core each");
     let binary = if args.floor_only { None } else { Some(args.bench.server.binary()?) };
     ensure!(!args.across || args.pair.has_nats(), "--across needs a pair with NATS: one instance alone has nobody to publish from");
+    let sockets = args.transport.iter().all(|transport| *transport == Transport::Websocket);
+    ensure!(sockets || args.rooms_of.is_none(), "the members of rooms publish, and that takes WebSockets: --transport websocket");
     let durability = if args.durable { Durability::Durable } else { Durability::Ephemeral };
     let plan = Plan {
         shape: Shape::new(args.subscribers, args.rooms_of),
@@ -85,10 +90,11 @@ pub fn run(args: &FanoutArgs) -> Result<()> {
     let mut report = Report::default();
     println!("{}", report::HEADER);
     for pair in 1..=args.pairs {
-        let floor = measure(&Scene::alone(Subject::floor(args.bench.server_core)?), &plan)?;
-        report.add_floor(pair, floor);
-        if let Some(binary) = &binary {
-            report.add_hubbub(pair, measure(&scene(args, binary, durability)?, &plan)?);
+        for transport in &args.transport {
+            report.add_floor(pair, measure(&Scene::alone(Subject::floor(args.bench.server_core)?), Transport::Websocket, &plan)?);
+            if let Some(binary) = &binary {
+                report.add(pair, *transport, measure(&scene(args, binary, durability)?, *transport, &plan)?);
+            }
         }
     }
     print!("{report}");

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use super::scene::{Cost, Scene};
 use super::shape::Shape;
-use crate::drive::{Role, Swarm};
+use crate::drive::{Role, Swarm, Transport};
 
 /// How long nothing may come before what is missing is given up.
 const QUIET: Duration = Duration::from_secs(3);
@@ -57,6 +57,8 @@ pub struct Run {
     pub received: u64,
     /// Deliveries that came again.
     pub repeated: u64,
+    /// Ids of events that came, for each delivery.
+    pub ids: f64,
     /// Refusals and closed connections, with the first reason.
     pub refused: Option<String>,
 }
@@ -74,15 +76,15 @@ impl Run {
     }
 }
 
-/// Opens the connections of `scene`, warms up, then publishes for the plan's duration and waits for what is on its way.
-pub fn measure(scene: &Scene, plan: &Plan) -> Result<Run> {
+/// Opens the connections of `scene`, subscribers over `transport`, warms up, then publishes for the plan's duration and waits for what is on its way.
+pub fn measure(scene: &Scene, transport: Transport, plan: &Plan) -> Result<Run> {
     let speech = &scene.subject.speech;
     let mut swarm = Swarm::new(speech.clone())?;
     let channels = plan.shape.channels(speech);
     // A publisher that does nothing else is the last one.
     let (publishers, members): (Vec<_>, Vec<_>) = plan.shape.roles(&channels).into_iter().partition(|role| matches!(role, Role::Publisher));
-    swarm.open(scene.subject.address, members)?;
-    swarm.open(scene.publishers_at(), publishers)?;
+    swarm.open(scene.subject.address, transport, members)?;
+    swarm.open(scene.publishers_at(), Transport::Websocket, publishers)?;
     publish(&mut swarm, plan, &channels, plan.warmup)?;
     swarm.drain(QUIET)?;
 
@@ -105,6 +107,7 @@ pub fn measure(scene: &Scene, plan: &Plan) -> Result<Run> {
         expected: tally.expected,
         received: tally.delivered,
         repeated: tally.repeated,
+        ids: tally.ids as f64 / tally.delivered as f64,
         refused: (tally.refused + tally.closed > 0)
             .then(|| format!("{} refusals, {} connections closed{}", tally.refused, tally.closed, reason(tally.refusal.as_deref()))),
     })

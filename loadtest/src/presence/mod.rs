@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::{
     args::{Server, duration},
-    drive::{Durability, Role, Swarm},
+    drive::{Durability, Role, Swarm, Transport},
     subject::{Pair, Site, Subject, USER},
 };
 use traffic::Traffic;
@@ -46,6 +46,9 @@ pub struct PresenceArgs {
     /// Connections at each instance that see members come and go. All are one user's, who is a member too.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     watchers: u32,
+    /// What the members connect over; watchers are on WebSockets.
+    #[arg(long, value_enum, default_value_t = Transport::Websocket)]
+    transport: Transport,
     /// What the instances run on: one with NATS. NATS and PostgreSQL are started.
     #[arg(long, value_enum, default_value_t = Pair::NatsPostgres)]
     pair: Pair,
@@ -66,11 +69,17 @@ pub fn run(args: &PresenceArgs) -> Result<()> {
     let site = Site::start(&args.server.binary()?, args.pair, None)?;
     let mut stand = Stand::start(site, args)?;
     let users: Vec<String> = (0..args.members).map(|index| format!("member-{index:05}")).collect();
-    println!("{} members over {INSTANCES} instances on {}, {} watchers at each", users.len() + 1, args.pair, args.watchers);
+    println!(
+        "{} members by {} over {INSTANCES} instances on {}, {} watchers at each",
+        users.len() + 1,
+        args.transport,
+        args.pair,
+        args.watchers
+    );
 
     let mut traffic = Traffic::now(&stand)?;
     let start = Instant::now();
-    stand.join(&users)?;
+    stand.join(&users, args.transport)?;
     println!("\nall had joined after {:.2} s", start.elapsed().as_secs_f64());
     let all: BTreeSet<&str> = users.iter().map(String::as_str).chain([USER]).collect();
     let seen = stand.await_count(all.len() as u64, JOIN_TIMEOUT)?;
@@ -129,7 +138,7 @@ impl Stand {
         let mut swarm = Swarm::new(instances[0].speech.clone())?;
         let mut watchers = Vec::new();
         for (at, instance) in instances.iter().enumerate() {
-            swarm.open(instance.address, (0..args.watchers).map(|_| Role::Watcher(CHANNEL.into())))?;
+            swarm.open(instance.address, Transport::Websocket, (0..args.watchers).map(|_| Role::Watcher(CHANNEL.into())))?;
             let first = at * args.watchers as usize;
             watchers.push((first..first + args.watchers as usize).collect());
         }
@@ -138,13 +147,13 @@ impl Stand {
         Ok(stand)
     }
 
-    fn join(&mut self, users: &[String]) -> Result<()> {
+    fn join(&mut self, users: &[String], transport: Transport) -> Result<()> {
         let channel: Arc<str> = CHANNEL.into();
         for (at, instance) in self.instances.iter().enumerate() {
             let own = users.iter().skip(at).step_by(INSTANCES);
             let roles: Result<Vec<_>> =
                 own.map(|user| Ok(Role::User { channel: channel.clone(), token: self.site.token(user)? })).collect();
-            self.swarm.open(instance.address, roles?)?;
+            self.swarm.open(instance.address, transport, roles?)?;
         }
         Ok(())
     }
