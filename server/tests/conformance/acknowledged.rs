@@ -1,19 +1,21 @@
 //! Promise 1: acknowledged means stored.
 
-use crate::support::{Pair, seq};
+use crate::support::{Pair, Transport, seq};
 
-crate::on_every_pair!(
+crate::over_every_transport!(
     survives_a_restart,
     history_tells_what_was_published,
     a_page_keeps_its_bound_in_every_format,
     a_refused_publish_leaves_nothing,
 );
 
+crate::behind_each_proxy!(survives_a_restart, history_tells_what_was_published,);
+
 async fn survives_a_restart(pair: Pair) {
     let server = pair.server().await;
     let mut alice = server.peer("alice").await;
     let published = alice.publish("room:1", r#"{"text":"hello"}"#).await;
-    drop(alice);
+    alice.leave().await;
     let server = server.restart().await;
     let mut alice = server.peer("alice").await;
     let page = alice.history("room:1", None, None, None).await.unwrap();
@@ -52,8 +54,8 @@ async fn a_page_keeps_its_bound_in_every_format(pair: Pair) {
     for _ in 0..20 {
         alice.publish("room:1", &payload).await;
     }
-    for format in hubbub_protocol::Format::ALL {
-        let mut reader = server.peer_in(format, "reader").await;
+    for transport in [pair.transport, Transport::JSON] {
+        let mut reader = server.peer_over(transport, "reader").await;
         let mut forwards = Vec::new();
         while forwards.len() < 20 {
             let page = reader.history("room:1", Some(forwards.len() as u64), None, Some(1_000)).await.unwrap();

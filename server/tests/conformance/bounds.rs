@@ -1,34 +1,30 @@
-//! Every bound has an error of its own. (Frames and messages: `frames`; outboxes: `slow`; replay: `resume`.)
+//! Every bound has an error of its own. (Frames and messages: `frames`; outboxes: `slow`; replay: `resume`; sessions over HTTP: `browsers`.)
 
-use hubbub_protocol::{ErrorCode, Format};
-use tokio::net::TcpSocket;
+use hubbub_protocol::ErrorCode;
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::{
     http::{Request, request},
-    support::{Pair, Peer, advance, clock, eventually, refused},
+    support::{Pair, advance, clock, eventually, refused},
 };
 
-crate::on_every_pair!(
-    payloads,
-    subscriptions,
-    history_pages,
-    who_does_not_connect_is_closed,
-    a_peer_that_is_gone_is_noticed,
-    connections_that_are_nobody,
-    the_publish_queue,
-    names_and_keys,
-);
+crate::over_every_transport!(payloads, subscriptions, history_pages, names_and_keys);
+crate::behind_each_proxy!(payloads, subscriptions);
+
+// Pings and upgrades are a socket's; the queue is asked by REST.
+mod by_socket {
+    use super::{a_peer_that_is_gone_is_noticed, connections_that_are_nobody, the_publish_queue, who_does_not_connect_is_closed};
+
+    crate::on_every_pair!(who_does_not_connect_is_closed, a_peer_that_is_gone_is_noticed, connections_that_are_nobody, the_publish_queue);
+}
 
 async fn payloads(pair: Pair) {
     let server = pair.server_with(&["channel.payload=1KiB"]).await;
-    for format in Format::ALL {
-        let mut alice = server.peer_in(format, "alice").await;
-        // A string of 1,021 bytes has a header of three.
-        let text = |length: usize| format!("\"{}\"", "x".repeat(length));
-        alice.publish("room:1", &text(1_021)).await;
-        refused(alice.publish_with("room:1", &text(1_022), None, None).await, ErrorCode::PayloadTooLarge);
-    }
+    let mut alice = server.peer("alice").await;
+    // A string of 1,021 bytes has a header of three.
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length));
+    alice.publish("room:1", &text(1_021)).await;
+    refused(alice.publish_with("room:1", &text(1_022), None, None).await, ErrorCode::PayloadTooLarge);
 }
 
 async fn subscriptions(pair: Pair) {
@@ -38,7 +34,7 @@ async fn subscriptions(pair: Pair) {
         alice.subscribe(&format!("room:{n}")).await;
     }
     refused(alice.subscribe_with("room:3", None, None).await, ErrorCode::TooManySubscriptions);
-    alice.request(|id| hubbub_protocol::ClientFrame::Unsubscribe { id, channels: vec!["room:0".to_owned()] }).await.unwrap();
+    alice.unsubscribe("room:0").await;
     alice.subscribe("room:3").await;
 }
 
@@ -60,7 +56,7 @@ async fn history_pages(pair: Pair) {
 async fn who_does_not_connect_is_closed(pair: Pair) {
     let clock = clock();
     let server = pair.server_at(&clock, &[]).await;
-    let mut silent = Peer::open(server.address(), Format::Msgpack).await;
+    let mut silent = server.open().await;
     let mut somebody = server.peer("alice").await;
     advance(&clock, 5_001);
     let (disconnect, code) = silent.closed().await;
@@ -88,7 +84,7 @@ async fn a_peer_that_is_gone_is_noticed(pair: Pair) {
 
 async fn connections_that_are_nobody(pair: Pair) {
     let server = pair.server_with(&["session.unauthenticated=2"]).await;
-    let open = || Peer::open_with(server.address(), Format::Msgpack, TcpSocket::new_v4().unwrap(), None);
+    let open = || server.upgrade(None);
     let (mut first, _second) = (open().await.unwrap(), open().await.unwrap());
     let Err(Error::Http(response)) = open().await else { panic!("a third one was let in") };
     assert_eq!(response.status(), 503);
@@ -128,7 +124,7 @@ async fn names_and_keys(pair: Pair) {
     refused(alice.subscribe_with(&"x".repeat(129), None, None).await, ErrorCode::ChannelInvalid);
     alice.subscribe(&"x".repeat(128)).await;
     alice.publish_with(&"x".repeat(128), "1", None, Some(&"k".repeat(64))).await.unwrap();
-    let mut alice = server.peer_in(Format::Json, "alice").await;
+    let mut alice = server.peer_in_json("alice").await;
     alice.send_bytes(format!(r#"{{"type":"publish","id":1,"channel":"x","key":"{}","payload":1}}"#, "k".repeat(65)).into_bytes()).await;
     refused(alice.answer(1).await, ErrorCode::KeyInvalid);
 }

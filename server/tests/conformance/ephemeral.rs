@@ -1,17 +1,18 @@
 //! Ephemeral channels: order per publisher, at most once, and never in the database.
 
-use hubbub_protocol::ErrorCode;
+use hubbub_protocol::{ErrorCode, frame::Slow};
 
 use crate::support::{Pair, json, publish, refused};
 
-crate::on_every_pair!(reach_who_listens_and_are_not_kept, without_an_id_nothing_is_answered);
+crate::over_every_transport!(reach_who_listens_and_are_not_kept, without_an_id_nothing_is_answered);
 
 async fn reach_who_listens_and_are_not_kept(pair: Pair) {
     let server = pair.server().await;
     let mut alice = server.peer("alice").await;
     let mut bob = server.peer("bob").await;
     alice.publish("live:1", "0").await;
-    let subscribed = bob.subscribe("live:1").await;
+    // `close` leaves nothing out; under `latest` whoever polls gets the newest when it polls.
+    let subscribed = bob.subscribe_with("live:1", None, Some(Slow::Close)).await.unwrap();
     assert_eq!((subscribed.durable, subscribed.head), (false, None));
     for n in 1..=200 {
         let published = alice.publish("live:1", &n.to_string()).await;

@@ -2,60 +2,66 @@
 
 use futures_util::SinkExt;
 use hubbub_protocol::{
-    ClientFrame, ErrorCode, Format, ServerFrame,
-    frame::{Connect, Connected, Pong, Published, SubscribeChannel},
+    ClientFrame, ErrorCode, ServerFrame,
+    frame::{Connected, Pong, Published, SubscribeChannel},
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Pair, Peer, json, publish, refused};
+use crate::support::{Pair, json, publish, refused};
 
-crate::on_every_pair!(
+crate::over_every_transport!(
     many_frames_in_one_message,
     unknown_fields_are_ignored,
     an_unknown_frame_is_answered_and_nothing_else_happens,
     a_frame_with_a_wrong_field_is_answered,
-    connect_comes_first_and_once,
-    what_is_no_frame_ends_the_connection,
-    the_other_kind_of_message_ends_the_connection,
 );
 
-const FORMATS: [Format; 2] = Format::ALL;
+crate::behind_each_proxy!(many_frames_in_one_message, a_frame_with_a_wrong_field_is_answered,);
+
+// What a socket's messages are; what bodies are is in `browsers`.
+mod by_socket {
+    use super::{connect_comes_first_and_once, the_other_kind_of_message_ends_the_connection, what_is_no_frame_ends_the_connection};
+
+    crate::on_every_pair!(
+        connect_comes_first_and_once,
+        what_is_no_frame_ends_the_connection,
+        the_other_kind_of_message_ends_the_connection
+    );
+}
 
 async fn many_frames_in_one_message(pair: Pair) {
     let server = pair.server().await;
-    for format in FORMATS {
-        let channel = format!("room:{format:?}");
-        let mut peer = Peer::open(server.address(), format).await;
-        let one = SubscribeChannel { channel: channel.clone(), ..SubscribeChannel::default() };
-        peer.send(&[
-            ClientFrame::Connect(Connect { id: 1, token: Some(server.token("alice")), client: Some("test".to_owned()) }),
-            ClientFrame::Subscribe { id: 2, channels: vec![one] },
-            publish(Some(3), &channel, "\"hi\"", None, None),
-            ClientFrame::Ping { id: 4 },
-        ])
-        .await;
-        let connected: Connected = peer.answer(1).await.unwrap().read().unwrap();
-        assert_eq!((connected.user.as_str(), connected.limits.payload, connected.heartbeat), ("alice", 64 << 10, 25_000));
-        assert!(connected.time.abs_diff(server.now()) < 10_000);
-        peer.answer(2).await.unwrap();
-        let published: Published = peer.answer(3).await.unwrap().read().unwrap();
-        assert_eq!(published.seq, Some(1));
-        let pong: Pong = peer.answer(4).await.unwrap().read().unwrap();
-        assert_eq!(json(&peer.entry().await), "hi");
-        assert!(pong.time >= connected.time);
-    }
+    let mut peer = server.open().await;
+    let one = SubscribeChannel { channel: "room:1".to_owned(), ..SubscribeChannel::default() };
+    let connect = peer.connecting(&server.token("alice"));
+    peer.send(&[
+        connect,
+        ClientFrame::Subscribe { id: 2, channels: vec![one] },
+        publish(Some(3), "room:1", "\"hi\"", None, None),
+        ClientFrame::Ping { id: 4 },
+    ])
+    .await;
+    let connected: Connected = peer.answer(1).await.unwrap().read().unwrap();
+    assert_eq!((connected.user.as_str(), connected.limits.payload, connected.heartbeat), ("alice", 64 << 10, 25_000));
+    assert!(connected.time.abs_diff(server.now()) < 10_000);
+    peer.answer(2).await.unwrap();
+    let published: Published = peer.answer(3).await.unwrap().read().unwrap();
+    assert_eq!(published.seq, Some(1));
+    let pong: Pong = peer.answer(4).await.unwrap().read().unwrap();
+    assert_eq!(json(&peer.entry().await), "hi");
+    assert!(pong.time >= connected.time);
 }
 
 async fn unknown_fields_are_ignored(pair: Pair) {
     let server = pair.server().await;
-    let mut alice = server.peer_in(Format::Json, "alice").await;
+    let mut alice = server.peer_in_json("alice").await;
     alice.send_bytes(br#"{"type":"ping","id":7,"later":{"deep":[[[]]]},"id2":null}"#.to_vec()).await;
     alice.answer(7).await.unwrap();
 }
 
 async fn an_unknown_frame_is_answered_and_nothing_else_happens(pair: Pair) {
     let server = pair.server().await;
-    let mut alice = server.peer_in(Format::Json, "alice").await;
+    let mut alice = server.peer_in_json("alice").await;
     alice.send_bytes(br#"{"type":"dance","id":7}{"type":"dance"}{"type":"ping","id":8}"#.to_vec()).await;
     refused(alice.answer(7).await, ErrorCode::UnknownFrame);
     assert!(matches!(alice.next().await, ServerFrame::Error { id: None, error } if error.code == "unknown_frame"));
@@ -64,7 +70,7 @@ async fn an_unknown_frame_is_answered_and_nothing_else_happens(pair: Pair) {
 
 async fn a_frame_with_a_wrong_field_is_answered(pair: Pair) {
     let server = pair.server().await;
-    let mut alice = server.peer_in(Format::Json, "alice").await;
+    let mut alice = server.peer_in_json("alice").await;
     for (frame, code) in [
         (r#"{"type":"publish","id":1,"channel":"room:1"}"#, ErrorCode::BadFrame),
         (r#"{"type":"publish","id":1,"channel":7,"payload":1}"#, ErrorCode::BadFrame),
@@ -85,7 +91,7 @@ async fn a_frame_with_a_wrong_field_is_answered(pair: Pair) {
 
 async fn connect_comes_first_and_once(pair: Pair) {
     let server = pair.server().await;
-    let mut peer = Peer::open(server.address(), Format::Msgpack).await;
+    let mut peer = server.open().await;
     refused(peer.request(|id| ClientFrame::Ping { id }).await, ErrorCode::NotConnected);
     peer.connect(&server.token("alice")).await.unwrap();
     refused(peer.connect(&server.token("alice")).await, ErrorCode::AlreadyConnected);
@@ -116,7 +122,7 @@ async fn what_is_no_frame_ends_the_connection(pair: Pair) {
     alice.send_bytes(nested(32)).await;
     assert!(matches!(alice.next().await, ServerFrame::Error { id: None, .. }), "32 is not too deep");
     for text in ["{", "[", "nonsense", &"[".repeat(33)] {
-        let mut alice = server.peer_in(Format::Json, "alice").await;
+        let mut alice = server.peer_in_json("alice").await;
         alice.send_bytes(text.as_bytes().to_vec()).await;
         assert_eq!(alice.closed().await.1, Some(4400), "{text}");
     }
@@ -128,9 +134,9 @@ async fn what_is_no_frame_ends_the_connection(pair: Pair) {
 async fn the_other_kind_of_message_ends_the_connection(pair: Pair) {
     let server = pair.server().await;
     let mut alice = server.peer("alice").await;
-    alice.socket.send(Message::Text("{}".into())).await.unwrap();
+    alice.socket().send(Message::Text("{}".into())).await.unwrap();
     assert_eq!(alice.closed().await.1, Some(1003));
-    let mut alice = server.peer_in(Format::Json, "alice").await;
-    alice.socket.send(Message::Binary(vec![0x80].into())).await.unwrap();
+    let mut alice = server.peer_in_json("alice").await;
+    alice.socket().send(Message::Binary(vec![0x80].into())).await.unwrap();
     assert_eq!(alice.closed().await.1, Some(1003));
 }

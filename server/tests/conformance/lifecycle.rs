@@ -12,7 +12,14 @@ use crate::{
     support::{Pair, publish},
 };
 
-crate::on_every_pair!(a_drain_answers_and_says_goodbye, migrations_go_down_and_up);
+crate::over_every_transport!(a_drain_answers_and_says_goodbye);
+
+// Nobody is connected.
+mod by_socket {
+    use super::migrations_go_down_and_up;
+
+    crate::on_every_pair!(migrations_go_down_and_up);
+}
 
 mod alone {
     use super::{a_second_instance_is_refused, a_second_instance_may_wait};

@@ -1,22 +1,29 @@
 //! Promises 2 and 3: one order, and no silent gap.
 
-use hubbub_protocol::{ClientFrame, Format, ServerFrame};
+use hubbub_protocol::{ClientFrame, ServerFrame};
 
-use crate::support::{Pair, json, publish, seq};
+use crate::support::{Pair, Transport, json, publish, seq};
 
-crate::on_every_pair!(
+crate::over_every_transport_and_instance!(
     every_subscriber_sees_one_order,
-    both_formats_see_the_same,
+    every_transport_sees_the_same,
     a_reply_precedes_what_follows_from_it,
     nothing_follows_an_unsubscribe,
+    heads_tell_how_far_one_is,
+);
+
+crate::behind_each_proxy!(
+    every_subscriber_sees_one_order,
+    every_transport_sees_the_same,
+    a_reply_precedes_what_follows_from_it,
     heads_tell_how_far_one_is,
 );
 
 async fn every_subscriber_sees_one_order(pair: Pair) {
     let server = pair.server().await;
     let mut subscribers = Vec::new();
-    for (user, format) in [("a", Format::Msgpack), ("b", Format::Json), ("c", Format::Msgpack)] {
-        let mut peer = server.peer_in(format, user).await;
+    for transport in Transport::ALL {
+        let mut peer = server.peer_over(transport, "reader").await;
         peer.subscribe("room:1").await;
         subscribers.push(peer);
     }
@@ -41,19 +48,24 @@ async fn every_subscriber_sees_one_order(pair: Pair) {
     assert!(orders.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
-async fn both_formats_see_the_same(pair: Pair) {
+async fn every_transport_sees_the_same(pair: Pair) {
     let server = pair.server().await;
-    let mut in_json = server.peer_in(Format::Json, "json").await;
-    let mut in_msgpack = server.peer_in(Format::Msgpack, "msgpack").await;
-    in_json.subscribe("room:1").await;
-    in_msgpack.subscribe("room:1").await;
+    let mut peers = Vec::new();
+    for transport in Transport::ALL {
+        let mut peer = server.peer_over(transport, "alice").await;
+        peer.subscribe("room:1").await;
+        peers.push(peer);
+    }
     let payload = r#"{"text":"שלום 👩🏽‍🚀","n":[1,-2,3.5,null,true],"bin":{"$bin":"aGk="}}"#;
-    in_json.publish_with("room:1", payload, None, Some("k")).await.unwrap();
-    in_msgpack.publish_with("room:1", payload, None, Some("k")).await.unwrap();
-    for _ in 0..2 {
-        let (left, right) = (in_json.entry().await, in_msgpack.entry().await);
-        assert_eq!(left, right);
-        assert_eq!(json(&left), serde_json::from_str::<serde_json::Value>(payload).unwrap());
+    for peer in &mut peers {
+        peer.publish_with("room:1", payload, None, Some("k")).await.unwrap();
+    }
+    for _ in 0..peers.len() {
+        let first = peers[0].entry().await;
+        assert_eq!(json(&first), serde_json::from_str::<serde_json::Value>(payload).unwrap());
+        for peer in &mut peers[1..] {
+            assert_eq!(peer.entry().await, first);
+        }
     }
 }
 
@@ -97,7 +109,7 @@ async fn nothing_follows_an_unsubscribe(pair: Pair) {
     alice.subscribe("room:1").await;
     alice.publish("room:1", "1").await;
     alice.entry().await;
-    alice.request(|id| ClientFrame::Unsubscribe { id, channels: vec!["room:1".to_owned()] }).await.unwrap();
+    alice.unsubscribe("room:1").await;
     alice.publish("room:1", "2").await;
     // The answer to a later request is the next thing that comes.
     let id = alice.next_id();

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use hubbub_protocol::{ClientFrame, ErrorCode, Format, frame::PresenceRequest};
+use hubbub_protocol::{ClientFrame, ErrorCode, frame::PresenceRequest};
 use hubbub_server::auth::Action;
 use serde_json::{Value, json};
 
 use crate::{
     http::{Answer, Request, request},
-    support::{Pair, Peer, json as payload, name, refused},
+    support::{Pair, json as payload, name, refused},
 };
 
 crate::on_pair!(
@@ -112,7 +112,7 @@ async fn a_guest_may_chat_and_watch_prices_and_nothing_else(pair: Pair) {
     let expires = given["expires_at"].as_u64().unwrap();
     assert!((before + 3_598_000..=server.now() + 3_600_000).contains(&expires), "{expires}");
 
-    let mut ada = Peer::open(server.address(), Format::Msgpack).await;
+    let mut ada = server.open().await;
     let connected = ada.connect(given["token"].as_str().unwrap()).await.unwrap();
     assert_eq!((connected.user.as_str(), connected.expires_at), (user, expires));
     for channel in ["demo:lobby", "live:demo:lobby", "ticker:MSFT"] {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use hubbub_protocol::{
-    ClientFrame, ErrorCode, Format, ServerFrame,
+    ClientFrame, ErrorCode, ServerFrame,
     frame::{Channels, ErrorBody, Member, PresenceChange, PresencePage, PresenceRequest, SubscribeChannel, Subscribed},
     limits::MAX_MEMBERS,
 };
@@ -14,18 +14,23 @@ use hubbub_server::auth::Action;
 
 use crate::{
     http::{Request, request},
-    support::{Pair, Peer, Server, name, refused},
+    support::{PATIENCE, Pair, Peer, Server, name, refused},
 };
 
-crate::on_every_pair!(
+crate::over_every_transport_and_instance!(
     who_comes_and_goes_is_seen,
     a_reconnect_is_not_seen,
     every_end_of_a_subscription_is_a_leave,
     nothing_follows_an_unsubscribe,
     it_takes_a_grant_and_a_namespace_that_has_it,
-    above_the_bound_there_are_counts_and_pages,
-    by_http_it_is_the_same,
 );
+
+// A thousand sockets, and REST.
+mod by_socket {
+    use super::{above_the_bound_there_are_counts_and_pages, by_http_it_is_the_same};
+
+    crate::on_every_pair!(above_the_bound_there_are_counts_and_pages, by_http_it_is_the_same);
+}
 
 const ON: &[&str] = &["namespaces.room.presence=true"];
 
@@ -57,14 +62,16 @@ struct Watcher {
     peer: Peer,
     list: BTreeMap<String, u32>,
     count: u64,
+    /// Who was said to have left.
+    left: Vec<String>,
 }
 
 impl Watcher {
-    async fn open(server: &Server, format: Format, user: &str, channel: &str) -> Self {
-        let mut peer = server.peer_in(format, user).await;
+    async fn open(server: &Server, user: &str, channel: &str) -> Self {
+        let mut peer = server.peer(user).await;
         let state = attend(&mut peer, channel).await.unwrap().presence.unwrap();
         let list = state.members.unwrap().into_iter().map(|member| (member.user, member.connections)).collect();
-        Self { peer, list, count: state.count }
+        Self { peer, list, count: state.count, left: Vec::new() }
     }
 
     fn users(&self) -> Vec<&str> {
@@ -74,11 +81,13 @@ impl Watcher {
     /// Reads until the list is this.
     async fn until(&mut self, users: &[&str]) {
         while self.users() != users {
-            let PresenceChange { count, joined, left, members, .. } = change(&mut self.peer).await;
+            let next = tokio::time::timeout(PATIENCE / 2, change(&mut self.peer)).await;
+            let PresenceChange { count, joined, left, members, .. } = next.unwrap_or_else(|_| panic!("{:?} are not {users:?}", self.list));
             if let Some(members) = members {
                 self.list = members.into_iter().map(|member| (member.user, member.connections)).collect();
             }
             left.iter().for_each(|user| _ = self.list.remove(user));
+            self.left.extend(left);
             self.list.extend(joined.into_iter().map(|member| (member.user, member.connections)));
             self.count = count;
             assert_eq!(self.list.len() as u64, count);
@@ -88,48 +97,46 @@ impl Watcher {
 
 async fn who_comes_and_goes_is_seen(pair: Pair) {
     let server = pair.server_with(ON).await;
-    for format in Format::ALL {
-        let channel = format!("room:{format:?}");
-        let mut alice = server.peer_in(format, "alice").await;
-        let state = attend(&mut alice, &channel).await.unwrap().presence.unwrap();
-        assert_eq!((state.count, state.members), (1, Some(vec![member("alice", 1)])), "whoever asks is there already");
-        let mut bob = server.peer("bob").await;
-        assert_eq!(bob.subscribe(&channel).await.presence, None);
-        let joined = change(&mut alice).await;
-        assert_eq!((joined.count, joined.joined, joined.left, joined.members), (2, vec![member("bob", 1)], vec![], None));
-        let mut second = server.peer("bob").await;
-        let state = attend(&mut second, &channel).await.unwrap().presence.unwrap();
-        assert_eq!(state.members, Some(vec![member("alice", 1), member("bob", 2)]), "two connections of one user are one member");
-        drop(bob);
-        let left = std::time::Instant::now();
-        drop(second);
-        let gone = change(&mut alice).await;
-        assert_eq!((gone.count, gone.joined, gone.left), (1, vec![], vec!["bob".to_owned()]));
-        assert!(left.elapsed() >= Duration::from_millis(950), "a second later");
-    }
+    let mut alice = server.peer("alice").await;
+    let state = attend(&mut alice, "room:1").await.unwrap().presence.unwrap();
+    assert_eq!((state.count, state.members), (1, Some(vec![member("alice", 1)])), "whoever asks is there already");
+    let mut bob = server.peer("bob").await;
+    assert_eq!(bob.subscribe("room:1").await.presence, None);
+    let joined = change(&mut alice).await;
+    assert_eq!((joined.count, joined.joined, joined.left, joined.members), (2, vec![member("bob", 1)], vec![], None));
+    let mut second = server.peer("bob").await;
+    let state = attend(&mut second, "room:1").await.unwrap().presence.unwrap();
+    assert_eq!(state.members, Some(vec![member("alice", 1), member("bob", 2)]), "two connections of one user are one member");
+    bob.leave().await;
+    let left = std::time::Instant::now();
+    second.leave().await;
+    let gone = change(&mut alice).await;
+    assert_eq!((gone.count, gone.joined, gone.left), (1, vec![], vec!["bob".to_owned()]));
+    assert!(left.elapsed() >= Duration::from_millis(950), "a second later");
 }
 
 async fn a_reconnect_is_not_seen(pair: Pair) {
     let server = pair.server_with(ON).await;
-    let mut alice = server.peer("alice").await;
     let mut bob = server.peer("bob").await;
     bob.subscribe("room:1").await;
-    assert_eq!(attend(&mut alice, "room:1").await.unwrap().presence.unwrap().count, 2);
+    let mut alice = Watcher::open(&server, "alice", "room:1").await;
+    assert_eq!(alice.users(), ["alice", "bob"]);
     for _ in 0..3 {
-        drop(bob);
+        bob.leave().await;
         bob = server.peer("bob").await;
         bob.subscribe("room:1").await;
     }
     // Longer than bob would have had to leave.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let _carol = attend(&mut server.peer("carol").await, "room:1").await;
-    let next = change(&mut alice).await;
-    assert_eq!((next.joined, next.left), (vec![member("carol", 1)], vec![]));
+    let mut carol = server.peer("carol").await;
+    carol.subscribe("room:1").await;
+    alice.until(&["alice", "bob", "carol"]).await;
+    assert_eq!(alice.left, [""; 0]);
 }
 
 async fn every_end_of_a_subscription_is_a_leave(pair: Pair) {
     let server = pair.server_with(ON).await;
-    let mut watcher = Watcher::open(&server, Format::Msgpack, "alice", "room:1").await;
+    let mut watcher = Watcher::open(&server, "alice", "room:1").await;
     let mut peers = Vec::new();
     for user in ["bob", "carol", "dave"] {
         let mut peer = server.peer(user).await;
@@ -138,13 +145,12 @@ async fn every_end_of_a_subscription_is_a_leave(pair: Pair) {
     }
     watcher.until(&["alice", "bob", "carol", "dave"]).await;
     let [mut bob, mut carol, dave]: [Peer; 3] = peers.try_into().unwrap_or_else(|_| unreachable!());
-    bob.request(|id| ClientFrame::Unsubscribe { id, channels: vec!["room:1".to_owned()] }).await.unwrap();
+    bob.unsubscribe("room:1").await;
     watcher.until(&["alice", "carol", "dave"]).await;
-    let token = server.token_for("carol", 60, &[("room:2", &Action::ALL)]);
-    carol.request(|id| ClientFrame::Refresh { id, token }).await.unwrap();
+    carol.refresh(&server.token_for("carol", 60, &[("room:2", &Action::ALL)])).await.unwrap();
     watcher.until(&["alice", "dave"]).await;
     // Without a Close frame.
-    drop(dave);
+    dave.leave().await;
     watcher.until(&["alice"]).await;
     assert_eq!(server.metric("hubbub_presence_members"), 1.0);
     // Whoever unsubscribed may come again.
@@ -183,7 +189,7 @@ async fn it_takes_a_grant_and_a_namespace_that_has_it(pair: Pair) {
     refused(attend(&mut alice, "desk:1").await, ErrorCode::PresenceDisabled);
     refused(page(&mut alice, "desk:1", None, None).await, ErrorCode::PresenceDisabled);
     alice.subscribe("desk:1").await;
-    let mut bob = Peer::open(server.address(), Format::Msgpack).await;
+    let mut bob = server.open().await;
     bob.connect(&server.token_for("bob", 60, &[("*", &[Action::Subscribe, Action::History, Action::Publish])])).await.unwrap();
     refused(attend(&mut bob, "room:1").await, ErrorCode::Forbidden);
     refused(page(&mut bob, "room:1", None, None).await, ErrorCode::Forbidden);

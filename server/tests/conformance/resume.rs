@@ -1,14 +1,12 @@
 //! Promise 5: resume is subscribe.
 
+use crate::support::{Pair, Server, Transport, json, seq};
 use hubbub_protocol::{
-    Cursor, Format, ServerFrame,
+    Cursor, ServerFrame,
     frame::{SkipReason, Slow, Unrecovered},
 };
-use tokio::net::TcpSocket;
 
-use crate::support::{Pair, Peer, Server, json, seq};
-
-crate::on_every_pair!(
+crate::over_every_transport_and_instance!(
     replay_then_live_without_hole_or_double,
     from_the_first_entry,
     from_memory_reads_no_store,
@@ -23,6 +21,18 @@ crate::on_every_pair!(
     several_channels_in_one_subscribe,
 );
 
+crate::behind_each_proxy!(
+    replay_then_live_without_hole_or_double,
+    from_the_first_entry,
+    from_the_store_when_memory_is_short,
+    under_load,
+    an_expired_cursor_says_so,
+    too_far_says_so,
+    another_past_says_so,
+    latest_gets_the_newest_of_each_key,
+    several_channels_in_one_subscribe,
+);
+
 // Restoring a file is SQLite's own; PostgreSQL goes back in time with whole servers: see the load tester's `cluster`.
 crate::on_pair!(local_sqlite_file, LOCAL_SQLITE, a_restored_database_says_so);
 crate::on_pair!(nats_sqlite_file, NATS_SQLITE, a_restored_database_says_so);
@@ -34,7 +44,9 @@ fn at(epoch: u64, seq: u64) -> Option<Cursor> {
 /// A server on whose `room:1` `count` messages were published, and it was started again since: nothing is in memory.
 async fn cold(pair: Pair, count: u32, settings: &[&str]) -> Server {
     let server = pair.server_with(settings).await;
-    server.peer("alice").await.publish_many("room:1", count).await;
+    let mut alice = server.peer("alice").await;
+    alice.publish_many("room:1", count).await;
+    alice.leave().await;
     server.restart().await
 }
 
@@ -141,7 +153,7 @@ async fn under_load(pair: Pair) {
     let mut cursor = Cursor::default();
     let mut round = 0;
     while cursor.seq < 3_000 {
-        let mut peer = server.peer_in(if round % 2 == 0 { Format::Msgpack } else { Format::Json }, "bob").await;
+        let mut peer = server.peer_over([pair.transport, Transport::ALL[round / 2 % 4]][round % 2], "bob").await;
         let subscribed = peer.subscribe_with("room:1", Some(cursor), None).await.unwrap();
         assert_eq!(subscribed.recovered, Some(true));
         for _ in 0..(round * 37) % 200 + 1 {
@@ -261,10 +273,7 @@ async fn ten_thousand_through_a_small_outbox(pair: Pair) {
             alice.answer(id).await.unwrap();
         }
     }
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 << 10).unwrap();
-    let mut bob = Peer::open_with(server.address(), Format::Msgpack, socket, None).await.unwrap();
-    bob.connect(&server.token("bob")).await.unwrap();
+    let mut bob = server.stalled("bob").await;
     let subscribed = bob.subscribe_with("room:1", at(0, 0), None).await.unwrap();
     assert_eq!((subscribed.recovered, subscribed.from, subscribed.to), (Some(true), Some(1), Some(10_000)));
     // Live entries meanwhile.

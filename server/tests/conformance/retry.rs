@@ -4,13 +4,20 @@ use hubbub_protocol::{ErrorCode, limits};
 
 use crate::support::{Pair, advance, clock, message_id, publish, refused, seq};
 
-crate::on_every_pair!(
+crate::over_every_transport_and_instance!(
     a_retry_gets_the_first_answer,
     ids_are_of_a_channel_and_a_publisher,
     retries_within_one_batch_are_one,
     another_content_is_refused,
     ids_outside_the_window_are_refused,
     the_window_outlives_the_history_and_a_restart,
+);
+
+crate::behind_each_proxy!(
+    a_retry_gets_the_first_answer,
+    ids_are_of_a_channel_and_a_publisher,
+    retries_within_one_batch_are_one,
+    another_content_is_refused,
 );
 
 async fn a_retry_gets_the_first_answer(pair: Pair) {
@@ -100,7 +107,7 @@ async fn the_window_outlives_the_history_and_a_restart(pair: Pair) {
     let first = alice.publish_with("room:1", "1", Some(id), None).await.unwrap();
     alice.publish_many("room:1", 5).await;
     // A goodbye to who is still there would wait for a clock that stands.
-    drop(alice);
+    alice.leave().await;
     advance(&clock, 10 * 60_000);
     let server = server.restart().await;
     let mut alice = server.peer("alice").await;

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use hubbub_protocol::{
-    Cursor, Format, ServerFrame,
+    Cursor, ServerFrame,
     frame::{SkipReason, Slow},
 };
-use tokio::net::TcpSocket;
 
-use crate::support::{Pair, Peer, Server, eventually, json, publish, seq};
+use crate::support::{Pair, eventually, json, publish, seq};
 
-crate::on_every_pair!(
+crate::over_every_transport!(
     a_burst_closes_nobody_who_reads,
     close_closes_and_the_others_go_on,
     latest_gets_the_newest_when_it_reads_again,
@@ -19,14 +18,7 @@ crate::on_every_pair!(
     unread_answers_are_bounded,
 );
 
-/// Somebody with a tiny receive buffer, who reads nothing until told to.
-async fn stalled(server: &Server, user: &str) -> Peer {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 << 10).unwrap();
-    let mut peer = Peer::open_with(server.address(), Format::Msgpack, socket, None).await.unwrap();
-    peer.connect(&server.token(user)).await.unwrap();
-    peer
-}
+crate::behind_each_proxy!(a_burst_closes_nobody_who_reads, a_stalled_reader_is_still_read,);
 
 const SMALL: [&str; 2] = ["session.outbox=64KiB", "channel.payload=16KiB"];
 
@@ -51,7 +43,7 @@ async fn a_burst_closes_nobody_who_reads(pair: Pair) {
 
 async fn close_closes_and_the_others_go_on(pair: Pair) {
     let server = pair.server_with(&[SMALL[0], SMALL[1], "session.grace=500ms"]).await;
-    let mut slow = stalled(&server, "slow").await;
+    let mut slow = server.stalled("slow").await;
     slow.subscribe("room:1").await;
     let mut good = server.peer("good").await;
     good.subscribe("room:1").await;
@@ -85,7 +77,7 @@ async fn close_closes_and_the_others_go_on(pair: Pair) {
 
 async fn latest_gets_the_newest_when_it_reads_again(pair: Pair) {
     let server = pair.server_with(&SMALL).await;
-    let mut slow = stalled(&server, "slow").await;
+    let mut slow = server.stalled("slow").await;
     slow.subscribe_with("room:1", None, Some(Slow::Latest)).await.unwrap();
     let mut alice = server.peer("alice").await;
     for n in 1..=600 {
@@ -120,7 +112,7 @@ async fn latest_gets_the_newest_when_it_reads_again(pair: Pair) {
 
 async fn latest_of_an_ephemeral_channel_counts_what_it_lost(pair: Pair) {
     let server = pair.server_with(&SMALL).await;
-    let mut slow = stalled(&server, "slow").await;
+    let mut slow = server.stalled("slow").await;
     slow.subscribe("live:1").await;
     let mut good = server.peer("good").await;
     good.subscribe("live:1").await;
@@ -153,7 +145,7 @@ async fn latest_of_an_ephemeral_channel_counts_what_it_lost(pair: Pair) {
 /// Its outbox is full, and what it says is heard all the same.
 async fn a_stalled_reader_is_still_read(pair: Pair) {
     let server = pair.server_with(&SMALL).await;
-    let mut slow = stalled(&server, "slow").await;
+    let mut slow = server.stalled("slow").await;
     slow.subscribe_with("room:1", None, Some(Slow::Latest)).await.unwrap();
     let mut alice = server.peer("alice").await;
     for n in 1..=200 {
@@ -172,7 +164,7 @@ async fn unread_answers_are_bounded(pair: Pair) {
     for n in 1..=20 {
         alice.publish("room:1", &filler(n)).await;
     }
-    let mut slow = stalled(&server, "slow").await;
+    let mut slow = server.stalled("slow").await;
     let history = |id| {
         hubbub_protocol::ClientFrame::History(hubbub_protocol::frame::History {
             id,

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use hubbub_protocol::Format;
+use futures_util::future::join_all;
 
-use super::{ON, Watcher, change, member, page};
+use super::{ON, Watcher, member, page};
 use crate::support::{Pair, Server};
 
-crate::on_nats_pairs!(
+crate::in_every_cluster!(
     members_of_all_instances_are_one_list,
     a_move_between_instances_is_not_seen,
     members_of_one_that_stops_leave,
     what_is_lost_on_the_way_is_found,
 );
 
+crate::behind_each_proxy!(a_move_between_instances_is_not_seen, what_is_lost_on_the_way_is_found,);
+
 async fn members_of_all_instances_are_one_list(pair: Pair) {
     let fleet: [Server; 3] = pair.fleet_with(ON).await;
     let mut watchers = Vec::new();
     for (server, user) in fleet.iter().zip(["alice", "bob", "carol"]) {
-        watchers.push(Watcher::open(server, Format::Msgpack, user, "room:1").await);
+        watchers.push(Watcher::open(server, user, "room:1").await);
     }
     for watcher in &mut watchers {
         watcher.until(&["alice", "bob", "carol"]).await;
@@ -41,11 +43,14 @@ async fn members_of_all_instances_are_one_list(pair: Pair) {
             break;
         }
     }
-    let newcomer = Watcher::open(&fleet[1], Format::Json, "eve", "room:1").await;
+    let newcomer = Watcher::open(&fleet[1], "eve", "room:1").await;
     assert_eq!(newcomer.users(), ["alice", "bob", "carol", "dave", "eve"]);
-    drop((dave.pop(), dave.pop()));
+    for _ in 0..2 {
+        dave.pop().unwrap().leave().await;
+    }
     let [_alice, mut bob, mut carol]: [Watcher; 3] = watchers.try_into().unwrap_or_else(|_| unreachable!());
-    drop((dave, newcomer));
+    dave.pop().unwrap().leave().await;
+    newcomer.peer.leave().await;
     bob.until(&["alice", "bob", "carol"]).await;
     carol.until(&["alice", "bob", "carol"]).await;
     for server in &fleet {
@@ -57,25 +62,25 @@ async fn a_move_between_instances_is_not_seen(pair: Pair) {
     let [a, b] = pair.fleet_with(ON).await;
     let mut bob = b.peer("bob").await;
     bob.subscribe("room:1").await;
-    let mut alice = Watcher::open(&a, Format::Msgpack, "alice", "room:1").await;
+    let mut alice = Watcher::open(&a, "alice", "room:1").await;
     alice.until(&["alice", "bob"]).await;
     for server in [&a, &b, &a] {
-        drop(bob);
+        bob.leave().await;
         bob = server.peer("bob").await;
         bob.subscribe("room:1").await;
     }
     tokio::time::sleep(Duration::from_millis(1_700)).await;
     let mut carol = b.peer("carol").await;
     carol.subscribe("room:1").await;
-    let next = change(&mut alice.peer).await;
-    assert_eq!((next.joined, next.left), (vec![member("carol", 1)], vec![]));
+    alice.until(&["alice", "bob", "carol"]).await;
+    assert_eq!(alice.left, [""; 0]);
 }
 
 async fn members_of_one_that_stops_leave(pair: Pair) {
     let [a, b] = pair.fleet_with(ON).await;
     let mut bob = b.peer("bob").await;
     bob.subscribe("room:1").await;
-    let mut alice = Watcher::open(&a, Format::Msgpack, "alice", "room:1").await;
+    let mut alice = Watcher::open(&a, "alice", "room:1").await;
     alice.until(&["alice", "bob"]).await;
     tokio::join!(b.app.shut_down(hubbub_server::app::Notice::None), bob.closed());
     alice.until(&["alice"]).await;
@@ -91,6 +96,8 @@ async fn what_is_lost_on_the_way_is_found(pair: Pair) {
             peer.subscribe("room:1").await;
             if n % 3 == 0 {
                 stays.push(peer);
+            } else {
+                peer.leave().await;
             }
         }
         stays
@@ -98,7 +105,7 @@ async fn what_is_lost_on_the_way_is_found(pair: Pair) {
     let watch = async {
         let mut watchers = Vec::new();
         for n in 0..10 {
-            watchers.push(Watcher::open(&a, Format::Msgpack, &format!("watcher-{n}"), "room:1").await);
+            watchers.push(Watcher::open(&a, &format!("watcher-{n}"), "room:1").await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         watchers
@@ -107,8 +114,8 @@ async fn what_is_lost_on_the_way_is_found(pair: Pair) {
     let mut all: Vec<String> = (0..60).step_by(3).map(|n| format!("user-{n:02}")).collect();
     all.extend((0..10).map(|n| format!("watcher-{n}")));
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    for mut watcher in watchers {
-        watcher.until(&all).await;
-    }
+    // All of them stay until the last one has seen all.
+    let mut watchers = watchers;
+    join_all(watchers.iter_mut().map(|watcher| watcher.until(&all))).await;
     drop(stays);
 }

@@ -1,18 +1,26 @@
 //! What the instances of one test stand on: a database of their own and, in NATS, subjects of their own.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use hubbub_server::config::BrokerKind;
 use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 
-use super::{Pair, Store, postgres::Database};
+use super::{Pair, Proxy, Running, pair::Store, postgres::Database};
 
 /// Outlives its instances. What it made is gone when it is dropped, also when the test has failed.
 pub struct Ground {
     broker: BrokerKind,
     prefix: String,
     data: Data,
+    /// Where its instances listen.
+    doors: Mutex<Vec<SocketAddr>>,
+    /// What stands before them.
+    proxy: OnceLock<Running>,
 }
 
 enum Data {
@@ -32,11 +40,11 @@ impl Ground {
             Store::Sqlite => Data::Sqlite(TempDir::new().unwrap()),
             Store::Postgres => Data::Postgres(Database::create().await),
         };
-        Arc::new(Self { broker: pair.broker, prefix: unique(), data })
+        Arc::new(Self { broker: pair.broker, prefix: unique(), data, doors: Mutex::default(), proxy: OnceLock::new() })
     }
 
     /// Keys of the configuration.
-    pub(super) fn settings(&self) -> Vec<String> {
+    pub fn settings(&self) -> Vec<String> {
         let mut settings = vec![match &self.data {
             Data::Sqlite(_) => format!("store.url=sqlite:{}", self.file().display()),
             Data::Postgres(database) => format!("store.url={}", database.url()),
@@ -45,6 +53,30 @@ impl Ground {
             settings.extend(["broker.kind=nats".to_owned(), format!("broker.url={}", nats()), format!("broker.prefix={}", self.prefix)]);
         }
         settings
+    }
+
+    /// Starts a proxy before the instances that run now.
+    pub(super) async fn put_behind(&self, proxy: Proxy) {
+        let running = Running::start(proxy, &self.doors()).await;
+        assert!(self.proxy.set(running).is_ok(), "it has one already");
+    }
+
+    /// What stands before its instances.
+    pub fn proxy(&self) -> Option<&Running> {
+        self.proxy.get()
+    }
+
+    /// Where its instances listen, in the order in which they began.
+    pub fn doors(&self) -> Vec<SocketAddr> {
+        self.doors.lock().unwrap().clone()
+    }
+
+    pub(super) fn open_door(&self, address: SocketAddr) {
+        self.doors.lock().unwrap().push(address);
+    }
+
+    pub(super) fn close_door(&self, address: SocketAddr) {
+        self.doors.lock().unwrap().retain(|door| *door != address);
     }
 
     /// Whether nobody but one instance can write.
