@@ -6,12 +6,18 @@ use futures_util::future::join_all;
 use hubbub_protocol::{ServerFrame, limits};
 
 use super::{ask, ask_above, by_itself_and_through_another, code, publishing, refusal};
-use crate::support::{Pair, Peer, Process, Server, Transport, client::Request, json, message_id};
+use crate::support::{
+    Pair, Peer, Process, Server, Transport,
+    client::{Client, Request},
+    json, message_id,
+};
 
 by_itself_and_through_another!(
     one_that_comes_again_is_answered_and_not_applied,
     one_that_comes_early_waits_for_its_elders,
     one_whose_elder_does_not_come_is_refused,
+    what_comes_early_is_bounded_in_bytes,
+    a_token_in_connect_is_of_the_same_user,
     only_its_user_speaks_for_a_session,
     a_session_that_is_not_there_is_gone,
     what_is_no_message_ends_the_session_or_is_refused,
@@ -96,6 +102,45 @@ async fn one_whose_elder_does_not_come_is_refused(pair: Pair) {
     alice.answer(1).await.unwrap();
     alice.answer(2).await.unwrap();
     assert_eq!(head(&server, "room:1").await, 2);
+}
+
+async fn what_comes_early_is_bounded_in_bytes(pair: Pair) {
+    let server = pair.server().await;
+    let mut alice = server.peer("alice").await;
+    let long = |n: u32, length: usize| publishing(n, "room:1", "1") + &" ".repeat(length);
+    let waits = tokio::spawn({
+        let (post, door) = (post(&server, &alice, 3, long(3, 200 << 10)), server.doors().up[0]);
+        async move { Client::new(&[door]).ask(&post).await.unwrap().status() }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = Instant::now();
+    let second = post(&server, &alice, 2, long(2, 100 << 10));
+    assert_eq!(code(ask_above(&server, second.clone()).await).await, refusal(409, "out_of_order"));
+    assert!(asked.elapsed() < Duration::from_secs(3), "there is no room, and it is told at once: {:?}", asked.elapsed());
+    // The one whose turn it is may be as long as a message may be.
+    applied(&server, post(&server, &alice, 1, long(1, 900 << 10)), 1).await;
+    applied(&server, second, 2).await;
+    assert_eq!(waits.await.unwrap(), 200);
+    for n in 1..=3 {
+        alice.answer(n).await.unwrap();
+    }
+    assert_eq!(head(&server, "room:1").await, 3);
+}
+
+async fn a_token_in_connect_is_of_the_same_user(pair: Pair) {
+    let server = pair.server().await;
+    let (alice, bob) = (server.token("alice"), server.token("bob"));
+    let path = if pair.transport == Transport::Sse { "/v1/sse" } else { "/v1/poll" };
+    let open = |token: &str| {
+        let connect = serde_json::json!({"type": "connect", "id": 1, "token": token}).to_string();
+        ask(&server, Request::post(path, connect).with_token(&alice))
+    };
+    let mut served = open(&alice).await;
+    assert_eq!(served.status(), 200);
+    assert!(served.chunk().await.is_some());
+    // It is told, and nothing follows.
+    let said = open(&bob).await.text().await;
+    assert!(said.contains("\"disconnect\"") && said.contains("\"code\":4401"), "{said}");
 }
 
 async fn only_its_user_speaks_for_a_session(pair: Pair) {
