@@ -230,8 +230,9 @@ async fn one_whose_instance_is_gone_is_gone(pair: Pair) {
     let (instance, _) = alice.session().unwrap().split_once('.').unwrap();
     let other = Request::delete(&format!("/v1/sse/{instance}.{}", message_id(server.now(), 1))).with_token(&server.token("alice"));
     process.kill();
-    // What was asked before NATS has noticed is waited for. This one not for long; when it is answered NATS has.
-    assert_eq!(code(ask(&server, other).await).await, refusal(410, "session_gone"));
+    // What is asked before NATS has noticed is waited for, and may be asked again. This one not for long; when it is answered NATS has.
+    let first = code(ask(&server, other).await).await;
+    assert!([refusal(410, "session_gone"), refusal(503, "unavailable")].contains(&first), "{first:?}");
     let asked = Instant::now();
     assert_eq!(code(ask(&server, next).await).await, refusal(410, "session_gone"));
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
