@@ -235,7 +235,9 @@ impl Outbox {
         if inner.phase != Phase::Open || subscription.standing() == Standing::Ended {
             return Offered::Over;
         }
-        if inner.blocked || !inner.has_room(self, Slow::Latest, bytes.len()) {
+        // What its own transport has taken may still be read: between two polls nobody is slow.
+        let unread = inner.blocked && inner.taken == 0;
+        if unread || !inner.has_room(self, Slow::Latest, bytes.len()) {
             return Offered::NoRoom;
         }
         inner.append(bytes);

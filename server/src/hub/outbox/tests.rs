@@ -133,3 +133,18 @@ fn twice_as_much_may_wait_for_a_transport_that_takes_what_there_is() {
     assert_eq!(outbox.deliver(&subscription, &burst).overflow, Some(Slow::Close));
     assert!(outbox.is_closing());
 }
+
+/// Between two polls what was taken is on its way: what may be left out is not, as long as there is room.
+#[test]
+fn what_may_be_left_out_is_not_while_a_batch_is_on_its_way() {
+    let outbox = outbox();
+    let subscription = subscribe(&outbox);
+    outbox.push(Bytes::from_static(b"first"));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(outbox.poll_take(&mut cx, |pieces| pieces).is_ready());
+    assert!(matches!(outbox.offer(&subscription, Bytes::from_static(b"news")), Offered::Taken { .. }));
+    outbox.stuck();
+    outbox.departed(usize::MAX);
+    outbox.stuck();
+    assert_eq!(outbox.offer(&subscription, Bytes::from_static(b"news")), Offered::NoRoom);
+}
