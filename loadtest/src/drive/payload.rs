@@ -66,11 +66,14 @@ impl Stamps {
 
     /// Each stamp in `body`, which is in `format`.
     pub fn of<'a>(&'a self, format: Format, body: &'a [u8]) -> impl Iterator<Item = Stamp> + 'a {
-        let (finder, read): (_, fn(&[u8]) -> Option<Stamp>) = match format {
-            Format::Msgpack => (&self.raw, read_raw),
-            Format::Json => (&self.text, read_text),
+        let finder = match format {
+            Format::Msgpack => &self.raw,
+            Format::Json => &self.text,
         };
-        finder.find_iter(body).filter_map(move |at| read(&body[at..]))
+        finder.find_iter(body).filter_map(move |at| match format {
+            Format::Msgpack => read_raw(&body[at..]),
+            Format::Json => read_text(&body[at..]),
+        })
     }
 }
 
