@@ -9,6 +9,7 @@ use hubbub_server::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    use_small_pages();
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -16,6 +17,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Of the buffers that an idle connection keeps, most was never touched and takes no memory, unless it lies in a huge page.
+fn use_small_pages() {
+    // A kernel that has no huge pages has nothing to turn off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// The error and its causes, but for those that are quoted already by what they caused.
