@@ -44,7 +44,10 @@ bench: ## Measure, beside the floor, what deliveries, connections, publishes and
 	cargo build --release --package hubbub-server --package hubbub-loadtest
 	. .ci/find.sh && export HUBBUB_TEST_NATS_SERVER=$$(nats_server) HUBBUB_TEST_POSTGRES_BIN=$$(postgres_bin) && set -ex && \
 	$(BUILT)/hubbub-loadtest fanout $(ARGS) && \
+	$(BUILT)/hubbub-loadtest fanout --transport sse,eventsource,polling --pairs 3 && \
+	$(BUILT)/hubbub-loadtest fanout --transport websocket,sse,eventsource,polling --durable --pairs 3 && \
 	$(BUILT)/hubbub-loadtest idle && \
+	$(BUILT)/hubbub-loadtest idle --to 10000 --transport sse,eventsource,polling && \
 	for pair in local-sqlite nats-sqlite local-postgres nats-postgres; do \
 		$(BUILT)/hubbub-loadtest fanout --rooms-of 20 --rate 500 --durable --pair $$pair --pairs 3; \
 	done && \

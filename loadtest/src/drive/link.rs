@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use hubbub_protocol::frame::SubscribeChannel;
+use hubbub_protocol::frame::{Slow, SubscribeChannel};
 
 use super::Plain;
 
@@ -52,10 +52,10 @@ impl Role {
         }
     }
 
-    /// What it subscribes to.
+    /// What it subscribes to: every entry, whatever the namespace's policy, since each delivery counts.
     pub fn wanted(&self) -> Vec<SubscribeChannel> {
-        let presence = matches!(self, Role::Watcher(_));
-        let ask = |channel: &Arc<str>| SubscribeChannel { channel: channel.to_string(), presence, ..SubscribeChannel::default() };
+        let (slow, presence) = (Some(Slow::Close), matches!(self, Role::Watcher(_)));
+        let ask = |channel: &Arc<str>| SubscribeChannel { channel: channel.to_string(), since: None, slow, presence };
         self.channels().iter().map(ask).collect()
     }
 }
