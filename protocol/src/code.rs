@@ -98,6 +98,34 @@ errors! {
     OutOfOrder = "out_of_order", 409, Now;
     /// The page that asks comes from an origin that is not allowed.
     OriginRefused = "origin_refused", 403, Never;
+    /// Fields of the request break their rules; over HTTP `errors` names each.
+    Invalid = "invalid", 422, Never;
+    /// The credentials are revoked: the user is blocked, the session has ended, or the token was called in.
+    Revoked = "revoked", 401, Refresh;
+    /// The user is banned from the channel.
+    Banned = "banned", 403, Never;
+    /// The name and the password do not go together.
+    LoginFailed = "login_failed", 401, Never;
+    /// Too many requests, or tries to log in, in a short time.
+    RateLimited = "rate_limited", 429, Later;
+    /// What is there excludes what was asked for: a name is taken, a member is there already.
+    Conflict = "conflict", 409, Never;
+    /// The Idempotency-Key was used for another request.
+    KeyReused = "key_reused", 422, Never;
+    /// The first request with this Idempotency-Key is still under way.
+    KeyInUse = "key_in_use", 409, Later;
+    /// What was to be changed is not what `If-Match` says.
+    PreconditionFailed = "precondition_failed", 412, Never;
+    /// The change takes an `If-Match`.
+    PreconditionRequired = "precondition_required", 428, Never;
+    /// The method is not one of those that `Allow` names.
+    MethodNotAllowed = "method_not_allowed", 405, Never;
+    /// None of the media types that `Accept` names can be had.
+    NotAcceptable = "not_acceptable", 406, Never;
+    /// The body's media type or coding is not one of those that are taken.
+    UnsupportedMediaType = "unsupported_media_type", 415, Never;
+    /// None of the bytes that `Range` names is there.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, Never;
     /// The subscription cannot go on: the store has gone back in time. Subscribe again from the last cursor.
     Resubscribe = "resubscribe", 409, Now;
     /// A fault of the server. Its log has the details.
@@ -149,6 +177,8 @@ closes! {
     Malformed = 4400, "malformed", Never;
     /// The token of `connect` does not verify.
     Unauthorized = 4401, "unauthorized", Refresh;
+    /// The credentials were revoked: the user was blocked, the session ended, or the token was called in.
+    Revoked = 4403, "revoked", Refresh;
     /// More than 256 frames in one message.
     TooManyFrames = 4402, "too_many_frames", Never;
     /// A fault of the server.
@@ -163,6 +193,8 @@ closes! {
     PeerGone = 4504, "peer_gone", Later;
     /// The client does not read, and its outbox is full. Connect and resume.
     SlowConsumer = 4505, "slow_consumer", Now;
+    /// The server cannot look whether the credentials were revoked meanwhile. Connect again, with a new token if there is one.
+    Unverified = 4506, "unverified", Later;
 }
 
 #[cfg(test)]

@@ -28,8 +28,23 @@ pub struct Identity {
     pub user: Arc<str>,
     /// From when on the token is no longer accepted, in Unix milliseconds: its `exp` and the leeway. Below 2⁵³.
     pub expires_at: u64,
-    /// What it allows.
+    /// When it was issued, in Unix milliseconds: its `iat`. 0 if it does not say.
+    pub issued_at: u64,
+    /// The token's own name, its `jti`.
+    pub token: Option<Arc<str>>,
+    /// The login that it came from. Only tokens of this server's own have one.
+    pub session: Option<Arc<str>>,
+    /// What it allows in implicit channels.
     pub grants: Grants,
+    /// Whether it says what it allows: then a membership allows no more than that either.
+    pub is_narrowed: bool,
+}
+
+impl Identity {
+    /// Somebody with these grants, for ever: for tests, and for what acts by itself.
+    pub fn new(user: &str, grants: Grants) -> Self {
+        Self { user: user.into(), expires_at: u64::MAX, issued_at: 0, token: None, session: None, grants, is_narrowed: true }
+    }
 }
 
 /// Whether `user` can be a user's name.

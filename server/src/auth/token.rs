@@ -2,7 +2,7 @@
 //!
 //! Signatures are `jsonwebtoken`'s work. Which key, and what the claims have to say, is decided here, since the time is the caller's.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hubbub_protocol::{ErrorCode, limits::MAX_TOKEN};
@@ -20,6 +20,8 @@ use super::{
 const MAX_TRIES: usize = 8;
 /// The largest time on the wire, in Unix milliseconds.
 const MAX_TIME: u64 = (1 << 53) - 1;
+/// Bytes of a `jti`: a longer one names no token.
+const MAX_JTI: usize = 128;
 
 /// What a token has to say beside being signed.
 #[derive(Debug, Clone, Default)]
@@ -172,8 +174,11 @@ impl Verifier {
             return Err(TokenError::Issuer);
         }
         let user = claims.sub.filter(|user| is_user(user)).ok_or(TokenError::Subject)?;
+        let is_narrowed = claims.grants.is_some();
         let grants = claims.grants.map_or(Some(Grants::default()), |json| Grants::parse(json.get())).ok_or(TokenError::Grants)?;
-        Ok(Identity { user: user.into(), expires_at, grants })
+        let issued_at = claims.iat.map_or(0, milliseconds).min(MAX_TIME);
+        let token = claims.jti.filter(|jti| jti.len() <= MAX_JTI).map(Arc::from);
+        Ok(Identity { user: user.into(), expires_at, issued_at, token, session: None, grants, is_narrowed })
     }
 }
 
@@ -192,6 +197,9 @@ struct Claims<'a> {
     #[serde(borrow)]
     sub: Option<Cow<'a, str>>,
     exp: Option<f64>,
+    iat: Option<f64>,
+    #[serde(borrow)]
+    jti: Option<Cow<'a, str>>,
     nbf: Option<f64>,
     #[serde(borrow)]
     aud: Option<Audience<'a>>,

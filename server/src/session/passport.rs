@@ -26,7 +26,15 @@ pub struct PassportError;
 
 /// A passport in as few bytes as a plain encoding takes: arrays by place, in MessagePack.
 #[derive(Serialize, Deserialize)]
-struct Compact(String, u64, Vec<(Vec<String>, Vec<String>)>, Vec<Stop>);
+struct Compact(String, u64, Vec<(Vec<String>, Vec<String>)>, Vec<Stop>, Origin);
+
+/// Of the token that it came from: when it was issued, its name, its login, and whether it says what it allows.
+#[derive(Serialize, Deserialize)]
+struct Origin(u64, Option<String>, Option<String>, bool);
+
+/// As the release before wrote it.
+#[derive(Deserialize)]
+struct Before(String, u64, Vec<(Vec<String>, Vec<String>)>, Vec<Stop>);
 
 /// A channel, [`SINCE`] and the like, and a cursor.
 #[derive(Serialize, Deserialize)]
@@ -45,7 +53,9 @@ pub(super) const REST: usize = 8;
 impl Passport {
     /// The bytes of this passport.
     pub fn encode(&self) -> Vec<u8> {
-        let Identity { user, expires_at, grants } = &self.identity;
+        let Identity { user, expires_at, issued_at, token, session, grants, is_narrowed } = &self.identity;
+        let text = |name: &Option<std::sync::Arc<str>>| name.as_deref().map(str::to_owned);
+        let origin = Origin(*issued_at, text(token), text(session), *is_narrowed);
         let spell = |grant: Grant| (grant.channels, grant.actions.into_iter().map(|action| action.as_str().to_owned()).collect());
         let grants = grants.list().into_iter().map(spell).collect();
         let stops = self.channels.iter().map(|asked| {
@@ -54,7 +64,7 @@ impl Passport {
             let Cursor { epoch, seq } = asked.since.unwrap_or_default();
             Stop(asked.channel.clone(), flag(asked.since.is_some(), SINCE) | flag(asked.presence, PRESENCE) | slow, epoch, seq)
         });
-        rmp_serde::to_vec(&Compact(user.to_string(), *expires_at, grants, stops.collect())).expect("plain data can be encoded")
+        rmp_serde::to_vec(&Compact(user.to_string(), *expires_at, grants, stops.collect(), origin)).expect("plain data can be encoded")
     }
 
     /// Reads what [`Passport::encode`] wrote.
@@ -62,7 +72,14 @@ impl Passport {
     /// # Errors
     /// It did not.
     pub fn decode(bytes: &[u8]) -> Result<Self, PassportError> {
-        let Compact(user, expires_at, grants, stops) = rmp_serde::from_slice(bytes).map_err(|_| PassportError)?;
+        let Compact(user, expires_at, grants, stops, origin) = match rmp_serde::from_slice(bytes) {
+            Ok(compact) => compact,
+            Err(_) => {
+                let Before(user, expires_at, grants, stops) = rmp_serde::from_slice(bytes).map_err(|_| PassportError)?;
+                Compact(user, expires_at, grants, stops, Origin(0, None, None, true))
+            }
+        };
+        let Origin(issued_at, token, session, is_narrowed) = origin;
         let spelled = |(channels, actions): (Vec<String>, Vec<String>)| Grant {
             channels,
             actions: actions.iter().filter_map(|name| Action::parse(name)).collect(),
@@ -79,7 +96,9 @@ impl Passport {
             },
             presence: flags & PRESENCE != 0,
         });
-        Ok(Self { identity: Identity { user: user.into(), expires_at, grants }, channels: channels.collect() })
+        let [token, session] = [token, session].map(|name| name.map(Into::into));
+        let identity = Identity { user: user.into(), expires_at, issued_at, token, session, grants, is_narrowed };
+        Ok(Self { identity, channels: channels.collect() })
     }
 }
 
@@ -90,8 +109,12 @@ mod tests {
     #[test]
     fn says_the_same_when_it_is_read_again() {
         let grant = Grant { channels: vec!["room:*".into(), "x".into()], actions: vec![Action::Subscribe, Action::Presence] };
-        let identity =
-            Identity { user: "zoë".into(), expires_at: (1 << 53) - 1, grants: Grants::new(std::slice::from_ref(&grant)).unwrap() };
+        let identity = Identity {
+            expires_at: (1 << 53) - 1,
+            session: Some("s1".into()),
+            issued_at: 7,
+            ..Identity::new("zoë", Grants::new(std::slice::from_ref(&grant)).unwrap())
+        };
         let one = |since, slow, presence| SubscribeChannel { channel: "room:1".into(), since, slow, presence };
         let channels = vec![
             one(None, None, false),
@@ -101,6 +124,7 @@ mod tests {
         let bytes = Passport { identity, channels: channels.clone() }.encode();
         let read = Passport::decode(&bytes).unwrap();
         assert_eq!((&*read.identity.user, read.identity.expires_at), ("zoë", (1 << 53) - 1));
+        assert_eq!((read.identity.issued_at, read.identity.session.as_deref(), read.identity.token), (7, Some("s1"), None));
         assert_eq!(read.identity.grants.list(), [grant]);
         assert_eq!(read.channels, channels);
         assert_eq!(Passport::decode(&bytes[1..]).unwrap_err(), PassportError);
@@ -109,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_channel_takes_no_more_than_is_reckoned() {
-        let identity = Identity { user: "a".into(), expires_at: 0, grants: Grants::default() };
+        let identity = Identity { expires_at: 0, ..Identity::new("a", Grants::default()) };
         let size = |channels: Vec<SubscribeChannel>| Passport { identity: identity.clone(), channels }.encode().len();
         for name in ["x".to_owned(), "x".repeat(31), "x".repeat(128)] {
             let one = SubscribeChannel {

@@ -66,7 +66,7 @@ async fn a_channel_that_is_behind_all_the_time_does_not_keep_others_waiting() {
         entries::append(&db, &batch, backend.world.clock.now()).await.unwrap();
     }
     let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: vec![Action::Subscribe] }]).unwrap();
-    let identity = Identity { user: "alice".into(), expires_at: u64::MAX, grants };
+    let identity = Identity::new("alice", grants);
     let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 16 << 10);
     let admission = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let mut client = Client::new(backend.clone(), outbox.clone(), Arc::new(Vitals::new(0)), Some(identity), admission);

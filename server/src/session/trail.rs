@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { user: "alice".into(), expires_at: 1, grants: Grants::default() }
+        Identity { expires_at: 1, ..Identity::new("alice", Grants::default()) }
     }
 
     fn taken(channel: &str) -> (Arc<Subscription>, Taken) {

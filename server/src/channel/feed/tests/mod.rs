@@ -80,7 +80,7 @@ impl House {
         };
         let world = parts.world.clone();
         let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: Action::ALL.into() }]).unwrap();
-        let identity = Identity { user: "alice".into(), expires_at: u64::MAX, grants };
+        let identity = Identity::new("alice", grants);
         Self { channels: Channels::start(parts, &tasks), identity, metrics, world, tasks, _dir: dir }
     }
 

@@ -1,0 +1,16 @@
+DROP TABLE attachments;
+DROP TABLE uploads;
+DROP TABLE blobs;
+DROP TABLE idempotency;
+DROP TABLE audit;
+DROP TABLE api_keys;
+DROP TABLE counters;
+DROP TABLE rulings;
+DROP TABLE bans;
+DROP TABLE members;
+DROP TABLE rooms;
+DROP TABLE login_failures;
+DROP TABLE signing_keys;
+DROP TABLE sessions;
+DROP TABLE users;
+DROP FUNCTION hubbub_audit_stays;
