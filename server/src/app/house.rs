@@ -35,10 +35,11 @@ impl App {
             let (mark, db) = (mark.clone(), db.clone());
             async move { mark.note(&db).await }
         });
-        let (metrics, hub) = (self.metrics.clone(), self.hub.clone());
+        let (metrics, hub, rates) = (self.metrics.clone(), self.hub.clone(), self.rates.clone());
         self.every(UPKEEP, "metrics", move || {
             metrics.upkeep();
             metrics.feeds.set(hub.channels() as f64);
+            rates.forget();
             async { Ok(()) }
         });
         self.join_others().await?;

@@ -22,6 +22,7 @@ use crate::{
     broker::{self, Arrivals, Broker, BrokerError},
     channel::{self, Channels, feed::Looks},
     config::{BrokerKind, Config, Secret},
+    http::Rates,
     hub::Hub,
     instance::Membership,
     rest::{self, Api, Guests, Health},
@@ -109,6 +110,7 @@ pub struct App {
     health: Arc<Health>,
     connections: Arc<Connections>,
     plain: Arc<Plain>,
+    rates: Arc<Rates>,
     metrics: Arc<Metrics>,
     draining: CancellationToken,
     handle: Handle<SocketAddr>,
@@ -166,12 +168,23 @@ impl App {
         };
         let secret = store::secrets::shared(&db, EVENT_IDS, &world.chance.bytes::<{ Sealer::KEY }>(), world.clock.now()).await?;
         let plain = Plain::new(endpoint.clone(), Sealer::new(&secret)?, db.clone(), broker.clone());
+        let rates = Arc::new(Rates::new(config.http.rate));
         let listener = listen(config.http.listen).map_err(|error| StartError::Listen(config.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.http.listen, error))?;
         let handle = serve(
             listener,
             &config,
-            rest::router(Api { backend, endpoint, plain: plain.clone(), health: health.clone(), membership: membership.clone(), guests }),
+            rest::router(Api {
+                backend,
+                endpoint,
+                plain: plain.clone(),
+                health: health.clone(),
+                membership: membership.clone(),
+                guests,
+                db: db.clone(),
+                rates: rates.clone(),
+                schemas: Default::default(),
+            }),
             &tasks,
         )
         .map_err(|error| StartError::Listen(address, error))?;
@@ -188,6 +201,7 @@ impl App {
             health,
             connections,
             plain,
+            rates,
             metrics,
             draining,
             handle,

@@ -6,7 +6,7 @@ use hubbub_protocol::limits::{MAX_HISTORY_PAGE, MAX_PAYLOAD};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Origins,
+    Origins, Proxies,
     reader::{Section, Show},
 };
 
@@ -30,6 +30,10 @@ pub struct HttpConfig {
     pub metrics: bool,
     /// The origins of pages that may use this server, beside its own.
     pub origins: Origins,
+    /// The proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Proxies,
+    /// Requests a minute of one caller, at most.
+    pub rate: u32,
 }
 
 impl HttpConfig {
@@ -47,6 +51,13 @@ impl HttpConfig {
                 "origins separated by commas, such as \"https://app.example.org, https://*.example.org\", or \"*\"",
                 Origins::parse,
             ),
+            trusted_proxies: section.parsed(
+                "trusted_proxies",
+                Show::Whole,
+                "addresses or networks separated by commas, such as \"10.0.0.0/8, ::1\"",
+                Proxies::parse,
+            ),
+            rate: section.whole("rate", 0..=10_000_000),
         }
     }
 }

@@ -3,9 +3,13 @@
 mod around;
 mod caller;
 mod origin;
+mod peer;
 mod problem;
+mod rate;
 
 pub use around::{REQUEST_ID, RequestId, around, panicked};
 pub use caller::{Caller, bearer};
 pub use origin::origins;
-pub use problem::Problem;
+pub use peer::Peer;
+pub use problem::{At, Fault, Problem};
+pub use rate::{Rates, rates};

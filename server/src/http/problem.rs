@@ -1,7 +1,7 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hubbub_protocol::{ErrorCode, Retry};
 use serde::Serialize;
 
@@ -16,6 +16,30 @@ pub struct Problem {
     code: ErrorCode,
     status: StatusCode,
     detail: String,
+    faults: Vec<Fault>,
+    headers: HeaderMap,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where.
+    #[serde(flatten)]
+    pub at: At,
+    /// What, for a program: `required`, `too_long`, `unknown_field`, ….
+    pub code: &'static str,
+    /// What is accepted, for people.
+    pub detail: String,
+}
+
+/// Where in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    /// In the body: a JSON pointer (RFC 6901).
+    Pointer(String),
+    /// In the query, by its name.
+    Parameter(String),
 }
 
 #[derive(Serialize)]
@@ -26,13 +50,35 @@ struct Body<'a> {
     detail: &'a str,
     code: &'a str,
     retry: Retry,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
 }
 
 impl Problem {
     /// A problem with the code's own status.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { code, status, detail: detail.into() }
+        Self { code, status, detail: detail.into(), faults: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// Everything that is wrong with a request's fields, at once.
+    pub fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = match &*faults {
+            [one] => one.detail.clone(),
+            many => format!("{} things are wrong with the request: `errors` lists them", many.len()),
+        };
+        Self { faults, ..Self::new(ErrorCode::Invalid, detail) }
+    }
+
+    /// The same with a header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// The same, to be tried again after so many seconds.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
     /// The same with another status.
@@ -64,6 +110,7 @@ impl Problem {
             detail: &self.detail,
             code: self.code.as_str(),
             retry: self.code.retry(),
+            errors: &self.faults,
         };
         serde_json::to_value(body).unwrap_or_default()
     }
@@ -87,6 +134,9 @@ impl IntoResponse for Problem {
         }
         if self.code.retry() == Retry::Later && self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BACK_OFF));
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
         }
         if self.status == StatusCode::UPGRADE_REQUIRED {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

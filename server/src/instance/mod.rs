@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What an instance says of itself. Fields may be added; one that is absent was written by a release that did not have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default, utoipa::ToSchema)]
 #[serde(default)]
 pub struct About {
     /// The release.

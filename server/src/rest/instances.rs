@@ -2,44 +2,60 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{extract::State, response::Response};
 use hubbub_protocol::ErrorCode;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Api;
+use super::{Api, kit::Wants};
 use crate::{
     auth::Action,
     http::{Caller, Problem},
     instance::{About, Listed, Membership},
 };
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/instances", get(list))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
 }
 
-#[derive(Serialize)]
+/// The instances of the database.
+#[derive(Serialize, ToSchema)]
 struct Instances {
     instances: Vec<Instance>,
 }
 
-#[derive(Serialize)]
+/// One running server.
+#[derive(Serialize, ToSchema)]
 struct Instance {
+    /// Its name.
     id: String,
     /// Whether it is the one that answers.
     this: bool,
     /// Whether its lease is good.
     alive: bool,
+    /// Rises whenever its lease had been lost.
     generation: i64,
+    /// When it started.
     started_at: u64,
     /// From its start to its last renewal, in milliseconds.
     uptime_ms: u64,
+    /// When it last said that it lives.
     renewed_at: u64,
+    /// Milliseconds until its lease ends; negative if it has.
     lease_left_ms: i64,
     #[serde(flatten)]
     about: About,
 }
 
-async fn list(Caller(identity): Caller, State(membership): State<Arc<Membership>>) -> Result<Json<Instances>, Problem> {
+/// List the instances
+///
+/// Takes a grant of `operate` on `*`.
+#[utoipa::path(
+    get, path = "/v1/instances", tag = "instances", operation_id = "listInstances",
+    responses((status = 200, description = "What each last said of itself.", body = Instances))
+)]
+async fn list(wants: Wants, Caller(identity): Caller, State(membership): State<Arc<Membership>>) -> Result<Response, Problem> {
     if !identity.grants.allows_everywhere(Action::Operate) {
         return Err(Problem::new(ErrorCode::Forbidden, "the token needs a grant of `operate` on `*`"));
     }
@@ -58,5 +74,5 @@ async fn list(Caller(identity): Caller, State(membership): State<Arc<Membership>
         id: one.id,
         about: one.about,
     };
-    Ok(Json(Instances { instances: listed.into_iter().map(instance).collect() }))
+    Ok(wants.ok(&Instances { instances: listed.into_iter().map(instance).collect() }))
 }

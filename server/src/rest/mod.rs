@@ -5,18 +5,32 @@ mod entries;
 mod guests;
 mod health;
 mod instances;
+pub mod kit;
+mod openapi;
 mod page;
 mod presence;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::FromRef, middleware::from_fn_with_state};
-use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+use kit::Schemas;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
+    decompression::RequestDecompressionLayer,
+    limit::RequestBodyLimitLayer,
+    timeout::TimeoutLayer,
+};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    http::{around, origins, panicked},
+    http::{Rates, around, origins, panicked, rates},
     instance::Membership,
     session::Backend,
+    store::Db,
     transport::{
         Endpoint,
         plain::{self, Plain},
@@ -28,6 +42,9 @@ pub use health::Health;
 
 /// A REST request has to be answered within this.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes below which compressing an answer does not pay: they fit into one packet.
+const MIN_COMPRESSED: u64 = 1_024;
 
 /// What handlers work with.
 #[derive(Debug, Clone)]
@@ -44,6 +61,18 @@ pub struct Api {
     pub membership: Arc<Membership>,
     /// Who may try the page.
     pub guests: Arc<Guests>,
+    /// The database, for answers that are kept.
+    pub db: Db,
+    /// How often one may ask.
+    pub rates: Arc<Rates>,
+    /// What requests have to look like.
+    pub(crate) schemas: Schemas,
+}
+
+impl FromRef<Api> for Schemas {
+    fn from_ref(api: &Api) -> Self {
+        api.schemas.clone()
+    }
 }
 
 impl FromRef<Api> for Arc<Guests> {
@@ -82,16 +111,23 @@ impl FromRef<Api> for Arc<Membership> {
     }
 }
 
-/// Every route. From the outside in: each request gets its id and is counted, panics are caught, pages of other origins are refused,
-/// bodies are bounded; a timeout stands around everything but the sockets, streams and polls.
+/// The resources, each with its place in the document. Those in the second router are not in it: they are no resources.
+fn resources() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().merge(instances::router())
+}
+
+/// Every route. ARCHITECTURE.md draws what lies around them.
 pub fn router(api: Api) -> Router {
     let http = &api.backend.config.http;
+    let (resources, document) = resources().split_for_parts();
+    let document = kit::finish(document);
     let mut timed = Router::new()
         .merge(channels::router())
         .merge(entries::router())
         .merge(presence::router())
         .merge(health::router())
-        .merge(instances::router());
+        .merge(resources.layer(from_fn_with_state(api.clone(), kit::once)))
+        .merge(openapi::router(document));
     if api.backend.config.page.enabled {
         timed = timed.merge(page::router()).merge(guests::router());
     }
@@ -99,8 +135,11 @@ pub fn router(api: Api) -> Router {
         timed = timed.merge(health::metrics_router());
     }
     let timed = timed
+        .layer(from_fn_with_state((api.backend.clone(), api.rates.clone()), rates))
+        .layer(RequestBodyLimitLayer::new(http.max_body))
+        .layer(RequestDecompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
-        .layer(RequestBodyLimitLayer::new(http.max_body));
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::new("text/event-stream"))));
     let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain::router());
     timed
         .merge(sockets)

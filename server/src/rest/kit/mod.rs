@@ -1,0 +1,28 @@
+//! What resources are made with: bodies, queries and lists that are checked against their own schemas, answers in the format that is
+//! asked for, versions as entity tags, and the OpenAPI document of it all.
+
+mod actor;
+mod body;
+mod etag;
+mod export;
+mod idempotency;
+mod list;
+mod openapi;
+mod query;
+mod reply;
+mod schemas;
+
+pub use actor::Actor;
+pub(crate) use body::faults;
+pub use body::{Body, Document};
+pub use etag::{Expected, IfMatch, MaybeIfMatch};
+pub(crate) use etag::{changed, is_fresh, tag, tag_coding};
+pub(crate) use idempotency::once;
+pub(crate) use list::answer;
+pub use list::{Field, Kind, Links, List, Listed, Page};
+pub(crate) use openapi::{Document as ApiDocument, finish};
+pub use query::Query;
+pub(crate) use query::{parameters, query};
+pub(crate) use reply::created;
+pub use reply::{Media, Wants, WantsList};
+pub(crate) use schemas::Schemas;
