@@ -3,6 +3,7 @@
 //! [`Db`] is a handle to one of the databases, `Tx` a transaction on it; the functions of the modules take one of the
 //! two. Callers hold no connection across anything but calls of this folder.
 
+pub mod audit;
 pub mod channels;
 pub mod entries;
 pub mod epoch;
