@@ -27,11 +27,13 @@ pub enum Action {
     Presence,
     /// See the instances. Granted on `*` only.
     Operate,
+    /// Delete others' messages, ban and kick; in channels with members, as far as the role goes.
+    Moderate,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 5] = [Action::Subscribe, Action::Publish, Action::History, Action::Presence, Action::Operate];
+    pub const ALL: [Action; 6] = [Action::Subscribe, Action::Publish, Action::History, Action::Presence, Action::Operate, Action::Moderate];
 
     /// Its name in a token.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Action {
             Action::History => "history",
             Action::Presence => "presence",
             Action::Operate => "operate",
+            Action::Moderate => "moderate",
         }
     }
 
@@ -115,6 +118,21 @@ impl Grants {
         self.0.iter().any(|rule| rule.actions & bit(action) != 0 && rule.patterns.iter().any(|pattern| &**pattern == "*"))
     }
 
+    /// Whether they are the same ones, without looking at each.
+    pub fn is_same(&self, other: &Grants) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether everything that `other` allows is allowed here too. May say no of patterns that cover each other only taken together.
+    pub fn cover(&self, other: &Grants) -> bool {
+        let covers = |actions: u8, pattern: &str| {
+            // A pattern that matches another one's text, stars and all, matches whatever that one does.
+            let matching = self.0.iter().filter(|rule| rule.patterns.iter().any(|own| pattern::matches(own, pattern)));
+            matching.fold(0, |all, rule| all | rule.actions) & actions == actions
+        };
+        other.0.iter().all(|rule| rule.patterns.iter().all(|pattern| covers(rule.actions, pattern)))
+    }
+
     /// The grants, as a token spells them.
     pub fn list(&self) -> Vec<Grant> {
         let actions = |rule: &Rule| Action::ALL.into_iter().filter(|action| rule.actions & bit(*action) != 0).collect();
@@ -187,8 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn grants_cover_others() {
+        let wide = Grants::new(&[grant(&["room:*"], &[Action::Subscribe]), grant(&["*"], &[Action::Publish])]).unwrap();
+        let narrow = Grants::new(&[grant(&["room:a*b", "room:1"], &[Action::Subscribe, Action::Publish])]).unwrap();
+        assert!(wide.cover(&narrow) && wide.cover(&wide) && wide.cover(&Grants::default()));
+        assert!(!narrow.cover(&wide) && !Grants::default().cover(&narrow));
+        let other = Grants::new(&[grant(&["r*"], &[Action::Subscribe])]).unwrap();
+        assert!(!wide.cover(&other));
+    }
+
+    #[test]
     fn what_a_newer_server_would_know_allows_nothing_here() {
-        let grants = Grants::parse(r#"[{"channels": ["*"], "actions": ["moderate", "publish"], "until": 5}]"#).unwrap();
+        let grants = Grants::parse(r#"[{"channels": ["*"], "actions": ["levitate", "publish"], "until": 5}]"#).unwrap();
         assert!(grants.allows(Action::Publish, &channel("x")));
         assert!(!grants.allows(Action::Subscribe, &channel("x")));
     }

@@ -3,19 +3,25 @@
 //! Pure: no I/O, no clock. The caller passes the time and the keys in. Sessions and HTTP extractors ask a [`Verifier`] for an
 //! [`Identity`], and its [`Grants`] before each use of a channel. Nothing here keeps or prints a token.
 
+mod act;
 mod grants;
 mod keys;
 mod mint;
 mod pattern;
+pub mod policy;
+mod role;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::sync::Arc;
 
+pub use act::{Act, Power};
 pub use grants::{Action, Grant, Grants, GrantsError, MAX_GRANTS, MAX_PATTERNS};
 pub use keys::{KeyError, MIN_SECRET};
 pub use mint::{Claims, MintError, mint};
+pub use policy::Denied;
+pub use role::Role;
 pub use token::{Rules, TokenError, Verifier};
 
 /// Bytes of a user's name in UTF-8, at most.

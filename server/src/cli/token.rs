@@ -18,7 +18,7 @@ pub(super) struct Token {
     /// For how many minutes it is good
     #[arg(long, default_value_t = 24 * 60, value_parser = clap::value_parser!(u64).range(1..=366 * 24 * 60))]
     minutes: u64,
-    /// PATTERN=ACTION,ACTION with the actions subscribe, publish, history, presence, operate; may be repeated. Everything if absent
+    /// PATTERN=ACTION,ACTION with the actions subscribe, publish, history, presence, operate, moderate; may be repeated. Everything if absent
     #[arg(long = "grant", value_name = "PATTERN=ACTIONS", value_parser = grant)]
     grants: Vec<Grant>,
 }
@@ -62,7 +62,7 @@ fn grant(text: &str) -> anyhow::Result<Grant> {
     let (pattern, actions) = text.rsplit_once('=').context("a grant is PATTERN=ACTION,ACTION")?;
     let parse = |name: &str| {
         Action::parse(name)
-            .with_context(|| format!("there is no action `{name}`; there are subscribe, publish, history, presence, operate"))
+            .with_context(|| format!("there is no action `{name}`; there are subscribe, publish, history, presence, operate, moderate"))
     };
     Ok(Grant { channels: vec![pattern.to_owned()], actions: actions.split(',').map(parse).collect::<anyhow::Result<_>>()? })
 }
