@@ -21,7 +21,7 @@ mod units;
 pub use auth::{AuthConfig, Secret};
 pub use broker::{BrokerConfig, BrokerKind, Interest, NatsUrl};
 pub use mistake::{ConfigErrors, FileProblem, Mistake};
-pub use namespace::{Durability, Namespace, Namespaces};
+pub use namespace::{AccountGrants, Creation, Durability, Namespace, Namespaces};
 pub use origins::{Origins, is_own};
 pub use page::{Guests, PageConfig};
 pub use proxies::Proxies;

@@ -6,12 +6,13 @@ use hubbub_protocol::{ChannelName, frame::Slow};
 
 use super::{
     mistake::Mistake,
-    reader::{Reader, Section},
+    reader::{Reader, Section, Show},
     sources::spell,
 };
 
 const OUTER: &str = "namespaces";
 const DEFAULT: &str = "default";
+const ACCOUNT_GRANTS: &str = "some of subscribe, publish, history and presence, with commas between them, or nothing";
 
 /// Whether a channel keeps what is published to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,45 @@ pub enum Durability {
     Durable,
     /// Nothing is stored.
     Ephemeral,
+}
+
+/// How channels come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// By being used: whoever has a grant may.
+    Implicit,
+    /// By somebody who makes them; they have members, who have roles.
+    Explicit,
+}
+
+/// What accounts of this server may do in implicit channels, unless their token says itself what it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AccountGrants {
+    /// Receive entries.
+    pub subscribe: bool,
+    /// Add some.
+    pub publish: bool,
+    /// Read what is kept.
+    pub history: bool,
+    /// See who is there.
+    pub presence: bool,
+}
+
+impl AccountGrants {
+    /// Reads a list of names with commas between them.
+    fn parse(text: &str) -> Option<Self> {
+        let mut grants = Self::default();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name {
+                "subscribe" => grants.subscribe = true,
+                "publish" => grants.publish = true,
+                "history" => grants.history = true,
+                "presence" => grants.presence = true,
+                _ => return None,
+            }
+        }
+        Some(grants)
+    }
 }
 
 /// The options of the channels in one namespace.
@@ -35,6 +75,10 @@ pub struct Namespace {
     pub slow: Slow,
     /// Whether subscribers are members, whom others can see.
     pub presence: bool,
+    /// How channels come to be.
+    pub create: Creation,
+    /// What accounts may do without a grant. Nothing in explicit channels, where members have roles.
+    pub account_grants: AccountGrants,
 }
 
 /// Every namespace that is configured.
@@ -81,7 +125,15 @@ impl Namespace {
             history_age: section.duration("history_age", Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400)),
             slow: section.choice("slow", &[("close", Slow::Close), ("latest", Slow::Latest)]),
             presence: section.switch("presence"),
+            create: section.choice("create", &[("implicit", Creation::Implicit), ("explicit", Creation::Explicit)]),
+            account_grants: section.parsed("account_grants", Show::Whole, ACCOUNT_GRANTS, AccountGrants::parse),
         };
+        if namespace.create == Creation::Explicit
+            && section.is_set("account_grants")
+            && namespace.account_grants != AccountGrants::default()
+        {
+            section.contradiction("account_grants", "has no meaning where", "create");
+        }
         for key in ["history_entries", "history_age"] {
             if !durable && section.is_set(key) {
                 section.contradiction(key, "has no meaning where", "durable");

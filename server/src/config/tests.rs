@@ -167,6 +167,7 @@ fn values_that_exclude_each_other_are_named_together() {
         (["session.outbox=16KiB", "channel.payload=9KiB"], "must be at least twice"),
         (["namespaces.x.durable=false", "namespaces.x.history_age=1d"], "has no meaning where"),
         (["namespaces.default.durable=false", "namespaces.x.history_age=1d"], "has no meaning where"),
+        (["namespaces.x.create=explicit", "namespaces.x.account_grants=publish"], "has no meaning where"),
     ] {
         let found = mistakes(&with(&arguments));
         assert_eq!(found.len(), 1, "{found:?}");
@@ -258,8 +259,15 @@ fn a_namespace_takes_what_it_lacks_from_default() {
         Config::load(&with(&["namespaces.default.history_age=7d", "namespaces.room.history_entries=5", "namespaces.日.slow=latest"]))
             .unwrap();
     let week = Duration::from_secs(7 * 86_400);
-    let default =
-        Namespace { durability: Durability::Durable, history_entries: 100_000, history_age: week, slow: Slow::Close, presence: false };
+    let default = Namespace {
+        durability: Durability::Durable,
+        history_entries: 100_000,
+        history_age: week,
+        slow: Slow::Close,
+        presence: false,
+        create: Creation::Implicit,
+        account_grants: AccountGrants::default(),
+    };
     assert_eq!(*config.namespace(&channel("lobby")), default);
     assert_eq!(*config.namespace(&channel("unheard:of")), default);
     assert_eq!(*config.namespace(&channel("default:1")), default);
@@ -267,10 +275,15 @@ fn a_namespace_takes_what_it_lacks_from_default() {
     assert_eq!(*config.namespace(&channel("日:1")), Namespace { slow: Slow::Latest, ..default.clone() });
     assert_eq!(*config.namespace(&channel("ticker:eurusd")), Namespace { history_entries: 10_000, slow: Slow::Latest, ..default });
     assert!(config.namespace(&channel("demo:lobby")).presence);
+    for (name, create) in
+        [("chat:x", Creation::Explicit), ("dm:x", Creation::Explicit), ("user:x", Creation::Explicit), ("x", Creation::Implicit)]
+    {
+        assert_eq!(config.namespace(&channel(name)).create, create, "{name}");
+    }
     let live = config.namespace(&channel("live:cursors"));
     assert_eq!((live.durability, live.slow), (Durability::Ephemeral, Slow::Latest));
     let names: BTreeSet<_> = config.namespaces.named().map(|(name, _)| name).collect();
-    assert_eq!(names, BTreeSet::from(["demo", "live", "room", "ticker", "日"]));
+    assert_eq!(names, BTreeSet::from(["chat", "demo", "dm", "live", "room", "ticker", "user", "日"]));
 }
 
 #[test]
