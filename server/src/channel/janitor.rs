@@ -13,7 +13,7 @@ use hubbub_protocol::ChannelName;
 
 use crate::{
     config::Config,
-    store::{Db, StoreError, channels, entries, instances, look, publishes, tickets},
+    store::{Db, StoreError, bans, channels, entries, instances, look, publishes, rulings, tickets},
     world::Clock,
 };
 
@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const ROWS: u32 = 500;
 /// Channels looked at in one read.
 const CHANNELS: u32 = 100;
+/// For how long a ruling is kept: an instance that has not looked for longer learns everything anew.
+const RULINGS_MS: u64 = 86_400_000;
 /// An id is kept a little longer than it is accepted.
 const SLACK_MS: u64 = 60_000;
 
@@ -83,6 +85,11 @@ impl Janitor {
         }
         instances::forget(db, now).await?;
         tickets::sweep(db, now).await?;
+        while bans::trim(db, now, ROWS).await? == u64::from(ROWS)
+            || rulings::trim(db, now.saturating_sub(RULINGS_MS), now, ROWS).await? == u64::from(ROWS)
+        {
+            tokio::time::sleep(PAUSE).await;
+        }
         let whole = self.rounds.is_multiple_of(WHOLE);
         let looked = look::look(db, self.since).await?;
         if whole {

@@ -3,7 +3,9 @@
 //! [`Db`] is a handle to one of the databases, `Tx` a transaction on it; the functions of the modules take one of the
 //! two. Callers hold no connection across anything but calls of this folder.
 
+pub mod access;
 pub mod audit;
+pub mod bans;
 pub mod channels;
 pub mod entries;
 pub mod epoch;
@@ -13,10 +15,13 @@ pub mod instances;
 mod lease;
 pub mod listing;
 pub mod look;
+pub mod members;
 mod migrate;
 pub mod pasts;
 mod postgres;
 pub(crate) mod publishes;
+pub mod rooms;
+pub mod rulings;
 pub mod secrets;
 mod sqlite;
 #[cfg(test)]

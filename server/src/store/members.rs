@@ -1,0 +1,108 @@
+//! Who is in which room, and as what.
+
+use hubbub_protocol::ChannelName;
+
+use super::{Db, StoreError, column, read};
+use crate::auth::{
+    Role,
+    policy::{MemberState, Membership},
+};
+
+/// A member as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Where.
+    pub channel: ChannelName,
+    /// Who.
+    pub user: String,
+    /// As what.
+    pub role: Role,
+    /// Invited, or in.
+    pub state: MemberState,
+    /// By whom, if anybody.
+    pub invited_by: Option<String>,
+    /// Rises with each change.
+    pub version: u64,
+    /// In Unix milliseconds.
+    pub created_at: u64,
+    /// When it was last changed.
+    pub updated_at: u64,
+}
+
+impl Member {
+    /// What rights go by.
+    pub fn policy(&self) -> Membership {
+        Membership { role: self.role, state: self.state }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    channel: String,
+    user_id: String,
+    role: String,
+    state: String,
+    invited_by: Option<String>,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl TryFrom<Row> for Member {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            channel: ChannelName::parse(&row.channel).map_err(|_| StoreError::Corrupt("a member's channel"))?,
+            user: row.user_id,
+            role: Role::parse(&row.role).ok_or(StoreError::Corrupt("a member's role"))?,
+            state: state(&row.state).ok_or(StoreError::Corrupt("a member's state"))?,
+            invited_by: row.invited_by,
+            version: row.version as u64,
+            created_at: row.created_at as u64,
+            updated_at: row.updated_at as u64,
+        })
+    }
+}
+
+/// The state of that name.
+pub fn state(name: &str) -> Option<MemberState> {
+    match name {
+        "invited" => Some(MemberState::Invited),
+        "joined" => Some(MemberState::Joined),
+        _ => None,
+    }
+}
+
+/// A state's name.
+pub const fn state_name(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Invited => "invited",
+        MemberState::Joined => "joined",
+    }
+}
+
+/// The membership of `user` in `channel`, if there is one.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn find(db: &Db, channel: &ChannelName, user: &str) -> Result<Option<Member>, StoreError> {
+    const ROW: &str = "SELECT channel, user_id, role, state, invited_by, version, created_at, updated_at FROM members
+        WHERE channel = $1 AND user_id = $2";
+    let row: Option<Row> = read!(db, pool => sqlx::query_as(ROW).bind(channel.as_str()).bind(user).fetch_optional(pool).await)?;
+    row.map(Member::try_from).transpose()
+}
+
+/// At most `limit` memberships of `user`, the oldest first, after the one that was made at `after` in that channel.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn of_user(db: &Db, user: &str, after: Option<(u64, &str)>, limit: u32) -> Result<Vec<Member>, StoreError> {
+    const ROWS: &str = "SELECT channel, user_id, role, state, invited_by, version, created_at, updated_at FROM members
+        WHERE user_id = $1 AND (created_at, channel) > ($2, $3) ORDER BY created_at, channel LIMIT $4";
+    let (at, channel) = after.map_or((-1, ""), |(at, channel)| (column(at), channel));
+    let rows: Vec<Row> = read!(db, pool => {
+        sqlx::query_as(ROWS).bind(user).bind(at).bind(channel).bind(i64::from(limit)).fetch_all(pool).await
+    })?;
+    rows.into_iter().map(Member::try_from).collect()
+}
