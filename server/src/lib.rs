@@ -1,5 +1,6 @@
 //! Hubbub: a real-time, WebSocket-first server. ARCHITECTURE.md is the map.
 
+pub mod access;
 pub mod app;
 pub mod auth;
 pub mod broker;

@@ -4,6 +4,7 @@ use std::{future::Future, time::Duration};
 
 use super::App;
 use crate::{
+    access::HINT,
     broker::{Arrival, Arrivals},
     channel::{Chores, presence::Alive},
     instance::{About, Listed},
@@ -128,14 +129,16 @@ impl App {
 
     /// What comes from other instances goes to the feeds and to presence.
     fn take_in(&self, mut arrivals: Arrivals) {
-        let (channels, plain) = (self.channels.clone(), self.plain.clone());
+        let (channels, plain, access) = (self.channels.clone(), self.plain.clone(), self.access.clone());
         self.tasks.spawn_until_stop(async move {
             while let Some(arrival) = arrivals.recv().await {
                 match arrival {
                     Arrival::Entries(entries) => channels.arrived(entries).await,
                     Arrival::Question(question, from) => plain.asked(question, from),
+                    Arrival::Message(message) if *message == *HINT => access.hinted(),
                     Arrival::Message(message) => channels.presence().arrived(message),
                     Arrival::Doubt => {
+                        access.hinted();
                         channels.presence().doubt();
                         if let Some(watch) = channels.watch() {
                             watch.doubt();

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::{self, Access},
     auth::{KeyError, Rules, Verifier},
     broker::{self, Arrivals, Broker, BrokerError},
     channel::{self, Channels, feed::Looks},
@@ -106,6 +107,7 @@ pub struct App {
     membership: Arc<Membership>,
     broker: Broker,
     channels: Arc<Channels>,
+    access: Arc<Access>,
     hub: Arc<Hub>,
     health: Arc<Health>,
     connections: Arc<Connections>,
@@ -136,9 +138,13 @@ impl App {
         let (broker, arrivals) = connect(&config, &membership, &tasks, &metrics).await?;
         let hub = Arc::new(Hub::new(world.chance.seed()));
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+        let access =
+            access::Parts { config: config.clone(), db: db.clone(), hub: hub.clone(), broker: broker.clone(), world: world.clone() };
+        let access = Access::start(access, &tasks).await?;
         let parts = channel::Parts {
             config: config.clone(),
             db: db.clone(),
+            access: access.clone(),
             hub: hub.clone(),
             instance: membership.id().to_string(),
             broker: broker.clone(),
@@ -152,6 +158,7 @@ impl App {
             config: config.clone(),
             instance: membership.id().clone(),
             channels: channels.clone(),
+            access: access.clone(),
             verifier,
             metrics: metrics.clone(),
             world: world.clone(),
@@ -197,6 +204,7 @@ impl App {
             membership,
             broker,
             channels,
+            access,
             hub,
             health,
             connections,

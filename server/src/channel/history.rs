@@ -4,7 +4,7 @@ use hubbub_protocol::{ChannelName, Cursor, Entry, encode::HistoryRest};
 
 use super::{Channels, Refused};
 use crate::{
-    auth::{Action, Identity},
+    auth::{Act, Identity},
     store::{StoreError, channels, entries},
     telemetry::ReadKind,
 };
@@ -75,7 +75,7 @@ impl Channels {
         direction: Direction,
         limit: Option<u32>,
     ) -> Result<HistoryPage, Refused> {
-        Self::allow(identity, Action::History, channel)?;
+        self.access.may(identity, Act::History, channel).await?;
         if !self.namespace(channel).is_durable() {
             return Err(Refused::NotDurable);
         }

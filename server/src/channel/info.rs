@@ -4,7 +4,7 @@ use hubbub_protocol::{ChannelName, Cursor};
 
 use super::{Channels, Refused};
 use crate::{
-    auth::{Action, Identity},
+    auth::{Act, Identity},
     store::channels,
     telemetry::ReadKind,
 };
@@ -35,7 +35,7 @@ impl Channels {
     /// [`Refused::Forbidden`] without a grant to subscribe or to read history, [`Refused::NotFound`] if it is durable and nothing was
     /// ever published, [`Refused::Unavailable`].
     pub async fn info(&self, identity: &Identity, channel: &ChannelName) -> Result<ChannelInfo, Refused> {
-        Self::allow(identity, Action::History, channel).or_else(|_| Self::allow(identity, Action::Subscribe, channel))?;
+        self.access.may(identity, Act::See, channel).await?;
         let subscribers = self.hub.subscribers(channel);
         let name = channel.clone();
         if !self.namespace(channel).is_durable() {

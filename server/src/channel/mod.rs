@@ -21,7 +21,7 @@ use hubbub_protocol::{ChannelName, Entry, frame::SkipReason};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    auth::{Action, Identity},
+    access::Access,
     broker::Broker,
     config::{Config, Durability, Namespace},
     hub::{Delivery, Hub},
@@ -53,6 +53,7 @@ const COMPARISONS: usize = 2;
 pub struct Channels {
     config: Arc<Config>,
     db: Db,
+    access: Arc<Access>,
     hub: Arc<Hub>,
     feeds: Feeds,
     watch: Option<Arc<Watch>>,
@@ -73,6 +74,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Where entries are kept.
     pub db: Db,
+    /// Who may.
+    pub access: Arc<Access>,
     /// Who listens.
     pub hub: Arc<Hub>,
     /// This instance's id.
@@ -92,7 +95,7 @@ pub struct Parts {
 impl Channels {
     /// Starts the lanes, the writers, the looker and the janitor. The writers end, after what is queued, when the tasks are stopped.
     pub fn start(parts: Parts, tasks: &Tasks) -> Arc<Self> {
-        let Parts { config, db, hub, instance, broker, metrics, world, lanes, looks } = parts;
+        let Parts { config, db, access, hub, instance, broker, metrics, world, lanes, looks } = parts;
         let bounds = feed::Bounds {
             entries: config.channel.feed_entries,
             bytes: config.channel.feed_bytes,
@@ -129,7 +132,7 @@ impl Channels {
         tasks.spawn_until_stop(janitor::run(config.clone(), db.clone(), world.clock.clone(), duty.clone()));
         let presence = Presence::start(&instance, broker.clone(), metrics.clone(), &world, tasks);
         let hash = FixedState::with_seed(world.chance.seed());
-        Arc::new(Self { config, db, hub, feeds, watch, queues, hash, broker, presence, duty, metrics, world })
+        Arc::new(Self { config, db, access, hub, feeds, watch, queues, hash, broker, presence, duty, metrics, world })
     }
 
     /// Tells whether it is this instance that deletes what is old: one in a cluster is enough.
@@ -168,10 +171,6 @@ impl Channels {
 
     fn namespace(&self, channel: &ChannelName) -> &Namespace {
         self.config.namespace(channel)
-    }
-
-    fn allow(identity: &Identity, action: Action, channel: &ChannelName) -> Result<(), Refused> {
-        if identity.grants.allows(action, channel) { Ok(()) } else { Err(Refused::Forbidden) }
     }
 }
 

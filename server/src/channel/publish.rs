@@ -15,7 +15,7 @@ use tokio::sync::{mpsc::error::SendTimeoutError, oneshot};
 
 use super::{Channels, Refused, append::Pending};
 use crate::{
-    auth::{Action, Identity},
+    auth::{Act, Identity},
     hub::Delivery,
     store::entries::NewEntry,
     telemetry::PublishResult,
@@ -64,7 +64,7 @@ impl Channels {
     /// # Errors
     /// [`Refused`]: nothing was stored.
     pub async fn publish(&self, identity: &Identity, message: NewMessage) -> Result<Ticket, Refused> {
-        Self::allow(identity, Action::Publish, &message.channel)?;
+        self.access.may(identity, Act::Publish, &message.channel).await?;
         if message.payload.len() > self.config.channel.payload {
             return Err(Refused::PayloadTooLarge);
         }

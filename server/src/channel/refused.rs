@@ -3,12 +3,20 @@
 use hubbub_protocol::{ErrorCode, frame::ErrorBody};
 use thiserror::Error;
 
+use crate::auth::Denied;
+
 /// Why a request concerning a channel was refused. The message tells its reader what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // The messages say it.
 pub enum Refused {
-    #[error("the token's grants do not allow this on this channel")]
+    #[error("neither your role nor the token's grants allow this on this channel")]
     Forbidden,
+    #[error("you are banned from this channel")]
+    Banned,
+    #[error("the credentials were revoked: log in again, or ask whoever runs this server")]
+    Revoked,
+    #[error("there is no such channel")]
+    Absent,
     #[error("the channel name is not valid: see section 3 of the specification")]
     ChannelInvalid,
     #[error("nothing was ever published in this channel")]
@@ -41,13 +49,27 @@ pub enum Refused {
     Draining,
 }
 
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Revoked => Refused::Revoked,
+            Denied::Banned => Refused::Banned,
+            Denied::Forbidden => Refused::Forbidden,
+            Denied::NotFound => Refused::Absent,
+            Denied::Unavailable => Refused::Unavailable,
+        }
+    }
+}
+
 impl Refused {
     /// The code on the wire.
     pub fn code(self) -> ErrorCode {
         match self {
             Refused::Forbidden => ErrorCode::Forbidden,
             Refused::ChannelInvalid => ErrorCode::ChannelInvalid,
-            Refused::NotFound => ErrorCode::NotFound,
+            Refused::Banned => ErrorCode::Banned,
+            Refused::Revoked => ErrorCode::Revoked,
+            Refused::NotFound | Refused::Absent => ErrorCode::NotFound,
             Refused::NotDurable => ErrorCode::NotDurable,
             Refused::PresenceDisabled => ErrorCode::PresenceDisabled,
             Refused::PayloadTooLarge => ErrorCode::PayloadTooLarge,

@@ -13,7 +13,7 @@ use super::{
     feed::{self, Pulled, Resume, Unloaded, skip, steps},
 };
 use crate::{
-    auth::{Action, Identity},
+    auth::{Act, Identity},
     hub::{Delivery, Live, Outbox, Standing, Subscription},
     store::{StoreError, channels, entries},
     telemetry::ReadKind,
@@ -68,12 +68,17 @@ impl Channels {
         since: Option<Cursor>,
         slow: Option<Slow>,
     ) -> Result<Accepted, Refused> {
-        Self::allow(identity, Action::Subscribe, &channel)?;
+        self.access.may(identity, Act::Subscribe, &channel).await?;
         let namespace = self.namespace(&channel);
         let durable = namespace.is_durable();
         let subscription = Subscription::new(channel.clone(), outbox, slow.unwrap_or(namespace.slow));
         let joined =
             self.feeds.join(subscription.clone(), durable, since, namespace.keep()).await.map_err(|Unloaded| Refused::Unavailable)?;
+        // Again, now that whoever changes the channel finds the subscription on its list.
+        if let Err(denied) = self.access.may(identity, Act::Subscribe, &subscription.channel).await {
+            self.unsubscribe(subscription).await;
+            return Err(denied.into());
+        }
         let mut answer =
             Subscribed { channel: channel.as_str().to_owned(), durable, head: durable.then_some(joined.position), ..Subscribed::default() };
         let mut first_skip = None;

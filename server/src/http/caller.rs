@@ -9,7 +9,7 @@ use crate::{auth::Identity, session::Backend};
 
 use std::sync::Arc;
 
-/// A caller with a token that verifies.
+/// A caller with a token that verifies, and was not revoked.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Identity);
 
@@ -32,6 +32,7 @@ where
             .ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "send a token in the header `Authorization: Bearer …`"))?;
         let identity =
             backend.verifier.verify(token, backend.world.clock.now()).map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        backend.access.admits(&identity)?;
         Ok(Self(identity))
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hubbub_protocol::{ErrorCode, Retry};
 use serde::Serialize;
 
-use crate::channel::Refused;
+use crate::{auth::Denied, channel::Refused};
 
 /// Seconds in `Retry-After` where a client should back off.
 const BACK_OFF: &str = "1";
@@ -119,6 +119,12 @@ impl Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         Problem::new(refused.code(), refused.to_string())
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Problem::new(denied.code(), denied.to_string())
     }
 }
 

@@ -75,6 +75,12 @@ impl Hub {
         self.topics.get(channel).map_or(0, |topic| topic.count.load(Relaxed))
     }
 
+    /// Whoever listens to `channel` here.
+    pub fn outboxes(&self, channel: &ChannelName) -> Vec<Arc<Outbox>> {
+        let topic = self.topics.get(channel).map(|topic| topic.clone());
+        topic.map(|topic| topic.members().iter().map(|member| member.outbox.clone()).collect()).unwrap_or_default()
+    }
+
     /// How many channels have listeners here.
     pub fn channels(&self) -> usize {
         self.topics.len()

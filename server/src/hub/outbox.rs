@@ -42,6 +42,8 @@ pub enum Drive {
     Room,
     /// Send a heartbeat.
     Beat,
+    /// Rights may have changed: look whether every subscription is still allowed.
+    Review,
     /// Read nothing more; once the last answer has come, say goodbye with this `reconnect_after` in milliseconds.
     Retire(u64),
     /// It is over: drop the connection.
@@ -108,6 +110,7 @@ impl Outbox {
             full: false,
             moved: false,
             beat: false,
+            review: false,
             retire: None,
             phase: Phase::Open,
             latest: Vec::new(),
@@ -360,6 +363,12 @@ impl Outbox {
         self.waker.wake();
     }
 
+    /// Asks the connection's task to look at its rights again.
+    pub fn review(&self) {
+        self.lock().review = true;
+        self.waker.wake();
+    }
+
     /// Asks the connection's task to end it in peace.
     pub fn retire(&self, reconnect_after: u64) {
         self.lock().retire = Some(reconnect_after);
@@ -451,6 +460,9 @@ impl Outbox {
         if inner.phase == Phase::Open {
             if let Some(reconnect_after) = inner.retire.take() {
                 return Poll::Ready(Drive::Retire(reconnect_after));
+            }
+            if std::mem::take(&mut inner.review) {
+                return Poll::Ready(Drive::Review);
             }
             if std::mem::take(&mut inner.beat) {
                 return Poll::Ready(Drive::Beat);

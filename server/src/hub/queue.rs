@@ -49,6 +49,8 @@ pub(super) struct Queue {
     /// Something has left since the last look.
     pub(super) moved: bool,
     pub(super) beat: bool,
+    /// Somebody's rights may have changed.
+    pub(super) review: bool,
     pub(super) retire: Option<u64>,
     pub(super) phase: Phase,
     pub(super) latest: Vec<Latest>,

@@ -10,7 +10,11 @@ use hubbub_protocol::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Backend, MAX_TRAIL, Trail, Vitals, live::Session};
-use crate::{auth::Identity, hub::Outbox};
+use crate::{
+    access::{Denied, Listed},
+    auth::Identity,
+    hub::Outbox,
+};
 
 /// A client that has not said who it is.
 #[derive(Debug)]
@@ -27,24 +31,13 @@ impl Greeting {
     /// Verifies the token; on success the reply is in the outbox, on failure the error and a goodbye.
     pub(super) fn connect(&mut self, connect: Connect, backend: &Arc<Backend>, outbox: &Arc<Outbox>) -> Option<Session> {
         let now = backend.world.clock.now();
-        let identity = match (connect.token, self.identity.take()) {
-            (Some(token), _) => backend.verifier.verify(&token, now).map_err(|error| ErrorBody::new(error.code(), error.to_string())),
-            (None, Some(identity)) => Ok(identity),
-            (None, None) => {
-                Err(ErrorBody::new(ErrorCode::Unauthorized, "send a token in `connect`, or in the upgrade's Authorization header"))
-            }
-        };
         let trail = self.trail.take();
-        let identity = identity.and_then(|identity| match &trail {
-            Some(trail) if !trail.follow(&identity) => Err(Trail::too_long()),
-            _ => Ok(identity),
-        });
-        let identity = match identity {
-            Ok(identity) => identity,
-            Err(error) => {
+        let (identity, listed) = match self.identify(connect.token, trail.as_ref(), backend, outbox, now) {
+            Ok(admitted) => admitted,
+            Err((error, code)) => {
                 backend.metrics.frames_refused.increment(1);
                 outbox.push(outbox.wire().frame(&ServerFrame::Error { id: Some(connect.id), error }));
-                outbox.close(CloseCode::Unauthorized, None);
+                outbox.close(code, None);
                 return None;
             }
         };
@@ -67,6 +60,36 @@ impl Greeting {
         outbox.push(outbox.wire().seal(|format, out| encode::reply(format, connect.id, &connected, out)));
         self.vitals.authenticate(identity.expires_at);
         tracing::debug!(session = %self.id, user = %identity.user, client = connect.client.as_deref().unwrap_or(""), "connected");
-        Some(Session::new(self.id, identity, backend.clone(), outbox.clone(), self.vitals.clone(), trail))
+        Some(Session::new(self.id, identity, listed, backend.clone(), outbox.clone(), self.vitals.clone(), trail))
+    }
+
+    /// Who it is, on the list of those that rulings reach; or what it is told, and how it is closed.
+    fn identify(
+        &mut self,
+        token: Option<String>,
+        trail: Option<&Arc<Trail>>,
+        backend: &Backend,
+        outbox: &Arc<Outbox>,
+        now: u64,
+    ) -> Result<(Identity, Listed), (ErrorBody, CloseCode)> {
+        let unauthorized = |error| (error, CloseCode::Unauthorized);
+        let identity = match (token, self.identity.take()) {
+            (Some(token), _) => backend.verifier.verify(&token, now).map_err(|error| ErrorBody::new(error.code(), error.to_string())),
+            (None, Some(identity)) => Ok(identity),
+            (None, None) => {
+                Err(ErrorBody::new(ErrorCode::Unauthorized, "send a token in `connect`, or in the upgrade's Authorization header"))
+            }
+        };
+        let identity = identity.map_err(unauthorized)?;
+        if trail.is_some_and(|trail| !trail.follow(&identity)) {
+            return Err(unauthorized(Trail::too_long()));
+        }
+        // In this order: a ruling that is not seen yet finds it on the list.
+        let listed = backend.access.list(&identity, outbox);
+        backend.access.admits(&identity).map_err(|denied| {
+            let code = if denied == Denied::Revoked { CloseCode::Revoked } else { CloseCode::Unverified };
+            (ErrorBody::new(denied.code(), denied.to_string()), code)
+        })?;
+        Ok((identity, listed))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use foldhash::quality::FixedState;
 use futures_util::future::join_all;
 use hubbub_protocol::{
-    ChannelName, ClientFrame, ErrorCode, MessageId, ServerFrame, encode,
+    ChannelName, ClientFrame, CloseCode, ErrorCode, MessageId, ServerFrame, encode,
     frame::{
         Channels as ChannelList, ErrorBody, Head, History, Pong, PresenceRequest, Publish, Refreshed, RequestId, SubscribeChannel,
         Subscribed, UnsubscribedChannel,
@@ -19,7 +19,8 @@ use serde::Serialize;
 
 use super::{Backend, MAX_TRAIL, Trail, Vitals, replies::Replies, trail::Taken};
 use crate::{
-    auth::{Action, Identity},
+    access::{Denied, Listed},
+    auth::{Act, Identity},
     channel::{
         Accepted, Direction, NewMessage, Refused, Ticket,
         presence::{Attendance, Place, Wish},
@@ -35,6 +36,8 @@ const WAITING: usize = 1_024;
 pub(super) struct Session {
     id: MessageId,
     identity: Identity,
+    /// Rulings about its credentials reach it by this.
+    listed: Listed,
     backend: Arc<Backend>,
     outbox: Arc<Outbox>,
     vitals: Arc<Vitals>,
@@ -63,6 +66,7 @@ impl Session {
     pub(super) fn new(
         id: MessageId,
         identity: Identity,
+        listed: Listed,
         backend: Arc<Backend>,
         outbox: Arc<Outbox>,
         vitals: Arc<Vitals>,
@@ -70,7 +74,7 @@ impl Session {
     ) -> Self {
         // At most 512 names a client chooses itself: their hashes need no secret of their own.
         let subscriptions = HashMap::with_hasher(FixedState::with_seed(id.unix_ms()));
-        Self { id, identity, backend, outbox, vitals, subscriptions, replies: Replies::default(), pulled: None, trail }
+        Self { id, identity, listed, backend, outbox, vitals, subscriptions, replies: Replies::default(), pulled: None, trail }
     }
 
     pub(super) fn id(&self) -> MessageId {
@@ -79,6 +83,10 @@ impl Session {
 
     pub(super) fn user(&self) -> &str {
         &self.identity.user
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     pub(super) async fn frame(&mut self, frame: ClientFrame) {
@@ -246,7 +254,7 @@ impl Session {
         let channels = &self.backend.channels;
         let wish = if asked.presence { Wish::Watch } else { Wish::Attend };
         if wish == Wish::Watch {
-            channels.may_watch(&self.identity, &name)?;
+            channels.may_watch(&self.identity, &name).await?;
         }
         let accepted = channels.subscribe(&self.identity, self.outbox.clone(), name.clone(), asked.since, asked.slow).await?;
         match channels.attend(&self.identity, &name, wish).await {
@@ -324,16 +332,32 @@ impl Session {
         {
             return self.refuse(Some(id), Trail::too_long());
         }
-        self.identity = identity;
+        let listed = self.backend.access.list(&identity, &self.outbox);
+        if let Err(denied) = self.backend.access.admits(&identity) {
+            return self.refuse(Some(id), ErrorBody::new(denied.code(), denied.to_string()));
+        }
+        (self.identity, self.listed) = (identity, listed);
         self.vitals.authenticate(self.identity.expires_at);
         self.reply(id, &Refreshed { expires_at: self.identity.expires_at });
-        let lost: Vec<ChannelName> =
-            self.subscriptions.keys().filter(|channel| !self.identity.grants.allows(Action::Subscribe, channel)).cloned().collect();
-        for channel in lost {
+        self.review().await;
+    }
+
+    /// Rights may have changed: what is no longer allowed ends.
+    pub(super) async fn review(&mut self) {
+        let channels: Vec<ChannelName> = self.subscriptions.keys().cloned().collect();
+        for channel in channels {
+            let refused = match self.backend.access.may(&self.identity, Act::Subscribe, &channel).await {
+                Ok(()) => continue,
+                // Not to be known is no reason to go on; it may come back, and resume.
+                Err(Denied::Unavailable) => return self.outbox.close(CloseCode::Unverified, None),
+                Err(denied) => Refused::from(denied),
+            };
             if let Some(seat) = self.subscriptions.remove(&channel) {
+                let is_told = !seat.is_revoked();
                 self.end(seat).await;
-                let error = Refused::Forbidden.body();
-                self.outbox.push(self.outbox.wire().frame(&ServerFrame::Unsubscribed { channel, error }));
+                if is_told {
+                    self.outbox.push(self.outbox.wire().frame(&ServerFrame::Unsubscribed { channel, error: refused.body() }));
+                }
             }
         }
     }

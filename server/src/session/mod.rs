@@ -23,6 +23,7 @@ use hubbub_protocol::{
 };
 
 use crate::{
+    access::Access,
     auth::{Identity, Verifier},
     channel::Channels,
     config::Config,
@@ -46,6 +47,8 @@ pub struct Backend {
     pub instance: Arc<str>,
     /// The use cases.
     pub channels: Arc<Channels>,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Believes tokens, or not.
     pub verifier: Arc<Verifier>,
     /// Counts.
@@ -162,6 +165,13 @@ impl Client {
         }
     }
 
+    /// Rights may have changed: subscriptions that are no longer allowed end.
+    pub async fn review(&mut self) {
+        if let Stage::Live(session) = &mut self.stage {
+            Box::pin(session.review()).await;
+        }
+    }
+
     /// A heartbeat is due.
     pub fn heartbeat(&mut self) {
         if let Stage::Live(session) = &mut self.stage {
@@ -179,6 +189,14 @@ impl Client {
     /// The format of its frames.
     pub fn format(&self) -> hubbub_protocol::Format {
         self.outbox.wire().format()
+    }
+
+    /// Who it is, and by which token.
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.stage {
+            Stage::Greeting(_) => None,
+            Stage::Live(session) => Some(session.identity()),
+        }
     }
 
     /// Who it is, for logs.

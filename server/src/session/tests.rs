@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
+    access,
     auth::{Action, Grant, Grants, Rules},
     broker::Broker,
     channel,
@@ -27,10 +28,14 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
     let db = Db::open(&config.store).await.unwrap();
     db.migrate().await.unwrap();
     let (metrics, world) = (Arc::new(Metrics::new()), World::system());
+    let hub = Arc::new(Hub::new(1));
+    let access = access::Parts { config: config.clone(), db: db.clone(), hub: hub.clone(), broker: Broker::Local, world: world.clone() };
+    let access = Access::start(access, tasks).await.unwrap();
     let parts = channel::Parts {
         config: config.clone(),
         db: db.clone(),
-        hub: Arc::new(Hub::new(1)),
+        access: access.clone(),
+        hub,
         instance: "test".to_owned(),
         broker: Broker::Local,
         metrics: metrics.clone(),
@@ -39,7 +44,7 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
         looks: None,
     };
     let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
-    (Arc::new(Backend { instance: "test".into(), channels: Channels::start(parts, tasks), config, verifier, metrics, world }), db)
+    (Arc::new(Backend { instance: "test".into(), channels: Channels::start(parts, tasks), access, config, verifier, metrics, world }), db)
 }
 
 async fn say(client: &mut Client, frame: ClientFrame) {

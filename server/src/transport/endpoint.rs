@@ -43,7 +43,9 @@ impl Endpoint {
     pub(super) fn identity(&self, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
         let Some(token) = bearer(headers) else { return Ok(None) };
         let identity = self.backend.verifier.verify(token, self.backend.world.clock.now());
-        identity.map(Some).map_err(|error| Problem::new(error.code(), error.to_string()))
+        let identity = identity.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        self.backend.access.admits(&identity)?;
+        Ok(Some(identity))
     }
 
     /// A place for a connection that is nobody yet.

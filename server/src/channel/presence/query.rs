@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Place, roll, view::Question, watchers::Seen};
 use crate::{
-    auth::{Action, Identity},
+    auth::{Act, Identity},
     channel::{Channels, Refused},
     hub::Subscription,
 };
@@ -58,8 +58,8 @@ impl Channels {
     ///
     /// # Errors
     /// [`Refused::Forbidden`], [`Refused::PresenceDisabled`].
-    pub fn may_watch(&self, identity: &Identity, channel: &ChannelName) -> Result<(), Refused> {
-        Self::allow(identity, Action::Presence, channel)?;
+    pub async fn may_watch(&self, identity: &Identity, channel: &ChannelName) -> Result<(), Refused> {
+        self.access.may(identity, Act::Presence, channel).await?;
         if self.namespace(channel).presence { Ok(()) } else { Err(Refused::PresenceDisabled) }
     }
 
@@ -70,7 +70,7 @@ impl Channels {
     /// [`Refused`] as [`Channels::may_watch`], for who watches, and [`Refused::Crowded`].
     pub async fn attend(&self, identity: &Identity, channel: &ChannelName, wish: Wish) -> Result<Attendance, Refused> {
         if wish == Wish::Watch {
-            self.may_watch(identity, channel)?;
+            self.may_watch(identity, channel).await?;
         }
         if !self.namespace(channel).presence {
             return Ok(Attendance::default());
@@ -104,7 +104,7 @@ impl Channels {
         limit: Option<u32>,
         bytes: usize,
     ) -> Result<PresencePage, Refused> {
-        self.may_watch(identity, channel)?;
+        self.may_watch(identity, channel).await?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_PRESENCE_PAGE).contains(&limit) {
             return Err(Refused::LimitOutOfRange);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Plain, gone,
+    rights::Rights,
     upstream::{Posted, Upstream},
 };
 use crate::{
@@ -35,11 +36,24 @@ pub(super) enum Wish {
     End,
 }
 
+impl Wish {
+    /// What the token of whoever asks has to allow; nothing to end a session.
+    fn rights(&self, identity: &Identity) -> Option<Rights> {
+        match self {
+            Wish::Post { .. } | Wish::Poll { .. } => Some(Rights::of(identity)),
+            Wish::End => None,
+        }
+    }
+}
+
 /// What another instance asks. Fields and wishes may be added; one that is not known is answered with `session_gone`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Question {
     session: String,
     user: String,
+    /// What the asking token allows; a release before did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rights: Option<Rights>,
     wish: Wish,
 }
 
@@ -57,13 +71,13 @@ impl Plain {
         let id = MessageId::parse(id).ok_or_else(gone)?;
         if *instance == *self.endpoint.backend.instance {
             let session = self.session(id).ok_or_else(gone)?;
-            session.check(&identity.user)?;
+            session.check(&identity.user, wish.rights(identity).as_ref())?;
             return self.grant(&session, wish).await;
         }
         if MessageId::parse(instance).is_none() {
             return Err(gone());
         }
-        self.ask(instance, id, &identity.user, wish).await
+        self.ask(instance, id, identity, wish).await
     }
 
     /// Does it here.
@@ -105,14 +119,14 @@ impl Plain {
         Ok(batch)
     }
 
-    async fn ask(&self, instance: &str, id: MessageId, user: &str, wish: Wish) -> Result<Bytes, Problem> {
+    async fn ask(&self, instance: &str, id: MessageId, identity: &Identity, wish: Wish) -> Result<Bytes, Problem> {
         let patience = TRAVEL
             + match &wish {
                 Wish::Post { .. } => READ,
                 Wish::Poll { wait, .. } => Duration::from_millis(*wait).min(self.endpoint.backend.config.session.heartbeat),
                 Wish::End => Duration::ZERO,
             };
-        let question = Question { session: id.to_string(), user: user.to_owned(), wish };
+        let question = Question { session: id.to_string(), user: identity.user.to_string(), rights: wish.rights(identity), wish };
         let question = rmp_serde::to_vec_named(&question).map_err(|_| gone())?;
         let answer = self.broker.ask(instance, question, patience).await;
         let forwarded = if answer.is_ok() { Forwarded::Answered } else { Forwarded::Unanswered };
@@ -156,12 +170,12 @@ impl Plain {
     }
 
     async fn answer(&self, question: &[u8]) -> Result<Bytes, Problem> {
-        let Question { session, user, wish } = rmp_serde::from_slice(question).map_err(|error| {
+        let Question { session, user, rights, wish } = rmp_serde::from_slice(question).map_err(|error| {
             tracing::warn!(%error, "a question of another instance cannot be read");
             gone()
         })?;
         let session = MessageId::parse(&session).and_then(|id| self.session(id)).ok_or_else(gone)?;
-        session.check(&user)?;
+        session.check(&user, rights.as_ref())?;
         self.grant(&session, wish).await
     }
 }

@@ -9,6 +9,7 @@ mod native;
 mod open;
 mod polls;
 mod pump;
+mod rights;
 mod routes;
 mod seal;
 mod upstream;

@@ -7,7 +7,7 @@ use hubbub_protocol::{ClientFrame, CloseCode, ErrorCode, Format, Retry, frame::C
 
 use super::Plain;
 use crate::{
-    auth::Identity,
+    auth::{Denied, Identity},
     http::Problem,
     hub::Wire,
     session::{Passport, Trail},
@@ -23,8 +23,8 @@ const TICKET: usize = 32;
 pub(super) enum Return {
     /// It goes on.
     Welcome(Passport),
-    /// Its token's time is over: it should not come back again.
-    Expired,
+    /// Its token's time is over, or it was revoked: it should not come back again.
+    Over,
 }
 
 impl Plain {
@@ -50,6 +50,7 @@ impl Plain {
         let refused =
             || Problem::new(ErrorCode::Unauthorized, "the ticket was used, or is too old, or never was: POST /v1/tickets gives a new one");
         let passport = Passport::decode(&passport.ok_or_else(refused)?).map_err(|_| refused())?;
+        self.endpoint.backend.access.admits(&passport.identity)?;
         self.is_current(&passport.identity).then_some(passport).ok_or_else(refused)
     }
 
@@ -58,10 +59,11 @@ impl Plain {
         let passport = self.sealer.open(last).and_then(|bytes| Passport::decode(&bytes).ok()).ok_or_else(|| {
             Problem::new(ErrorCode::Unauthorized, "`Last-Event-ID` is none of this server's: POST /v1/tickets gives a new beginning")
         })?;
-        Ok(match self.is_current(&passport.identity) {
-            true => Return::Welcome(passport),
-            false => Return::Expired,
-        })
+        match self.endpoint.backend.access.admits(&passport.identity) {
+            Ok(()) if self.is_current(&passport.identity) => Ok(Return::Welcome(passport)),
+            Ok(()) | Err(Denied::Revoked) => Ok(Return::Over),
+            Err(denied) => Err(denied.into()),
+        }
     }
 
     fn is_current(&self, identity: &Identity) -> bool {

@@ -41,8 +41,7 @@ impl Plain {
         let backend = &self.endpoint.backend;
         let vitals = Arc::new(Vitals::new(backend.world.clock.elapsed()));
         let outbox = Outbox::new(Sink::task(), Wire::Events, backend.config.session.outbox);
-        let user = identity.user.clone();
-        let mut client = Client::new(backend.clone(), outbox.clone(), vitals.clone(), Some(identity), admission);
+        let mut client = Client::new(backend.clone(), outbox.clone(), vitals.clone(), Some(identity.clone()), admission);
         let mut polls = None;
         let transport = match way {
             Way::Events => Transport::Events,
@@ -58,7 +57,7 @@ impl Plain {
         if polls.is_none() {
             outbox.push(self.retry());
         }
-        let (session, posts) = Upstream::new(user, outbox, vitals, polls);
+        let (session, posts) = Upstream::new(&identity, outbox, vitals, polls);
         self.sessions.insert(client.id(), session.clone());
         let connection = Connection { outbox: session.outbox.clone(), vitals: session.vitals.clone(), transport };
         let number = self.endpoint.connections.add(connection);
@@ -78,7 +77,7 @@ impl Plain {
 
     async fn serve(self: Arc<Self>, number: u64, mut client: Client, session: Arc<Upstream>, posts: Posts, opening: Bytes) {
         let outbox = &session.outbox;
-        pump::run(&mut client, &session.user, outbox, posts, opening).await;
+        pump::run(&mut client, &session, posts, opening).await;
         let ended = outbox.code().map_or(Ended::Broken, Ended::Closed);
         if let Ended::Closed(code) = ended
             && code != CloseCode::Normal

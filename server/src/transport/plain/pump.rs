@@ -1,24 +1,22 @@
 //! One session's task: it applies what comes up, and does what the outbox leaves to it. Bytes are taken by whoever is connected.
 
-use std::{sync::Arc, task::Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use hubbub_protocol::CloseCode;
 
-use super::upstream::{Post, Posts};
-use crate::{
-    hub::{Drive, Outbox},
-    session::Client,
-};
+use super::upstream::{Post, Posts, Upstream};
+use crate::{hub::Drive, session::Client};
 
 enum Event {
     Post(Post),
     Drive(Drive),
 }
 
-/// Runs a session of `user` to its end, from the frames with which it was opened.
-pub(super) async fn run(client: &mut Client, user: &str, outbox: &Arc<Outbox>, mut posts: Posts, opening: Bytes) {
-    said(client, user, &opening).await;
+/// Runs a session to its end, from the frames with which it was opened.
+pub(super) async fn run(client: &mut Client, session: &Upstream, mut posts: Posts, opening: Bytes) {
+    let outbox = &session.outbox;
+    said(client, session, &opening).await;
     drop(opening);
     posts.opened();
     let mut dirty = true;
@@ -46,13 +44,17 @@ pub(super) async fn run(client: &mut Client, user: &str, outbox: &Arc<Outbox>, m
             Event::Post(post) => {
                 posts.sort(post);
                 while let Some((body, waiting)) = posts.ready() {
-                    said(client, user, &body).await;
+                    said(client, session, &body).await;
                     posts.applied(waiting);
                 }
                 dirty = true;
             }
             Event::Drive(Drive::Room) => {
                 client.catch_up().await;
+                dirty = true;
+            }
+            Event::Drive(Drive::Review) => {
+                client.review().await;
                 dirty = true;
             }
             Event::Drive(Drive::Beat) => {
@@ -71,9 +73,11 @@ pub(super) async fn run(client: &mut Client, user: &str, outbox: &Arc<Outbox>, m
 }
 
 /// Applies frames. A token in `connect` may be another one than the request's, but not another user's: requests speak for one.
-async fn said(client: &mut Client, user: &str, frames: &[u8]) {
+async fn said(client: &mut Client, session: &Upstream, frames: &[u8]) {
     client.message(frames).await;
-    if client.user().is_some_and(|name| name != user) {
-        client.close(CloseCode::Unauthorized);
+    match client.identity() {
+        Some(identity) if identity.user == session.user => session.follow(identity),
+        Some(_) => client.close(CloseCode::Unauthorized),
+        None => {}
     }
 }

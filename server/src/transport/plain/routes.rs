@@ -113,7 +113,7 @@ impl Plain {
         let Passport { identity, channels } = match (last, parameter(query, "ticket")) {
             (Some(last), _) => match self.returning(last)? {
                 Return::Welcome(passport) => passport,
-                Return::Expired => return Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()),
+                Return::Over => return Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()),
             },
             (None, Some(ticket)) => {
                 let mut passport = self.redeem(&ticket).await?;

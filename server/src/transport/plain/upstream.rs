@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,8 +16,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{gone, polls::Polls};
-use crate::{http::Problem, hub::Outbox, session::Vitals};
+use super::{gone, polls::Polls, rights::Rights};
+use crate::{auth::Identity, http::Problem, hub::Outbox, session::Vitals};
 
 /// POSTs that may wait for their elders.
 pub(super) const EARLY: u64 = 16;
@@ -35,6 +35,8 @@ const SLOW: Duration = Duration::from_secs(25);
 pub(super) struct Upstream {
     /// Who opened it.
     pub(super) user: Arc<str>,
+    /// What the session may: its own token's, which may be another one than the first request's.
+    rights: Mutex<Rights>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) vitals: Arc<Vitals>,
     /// What polls take, if it is polled.
@@ -74,10 +76,11 @@ pub(super) struct Posts {
 
 impl Upstream {
     /// A session of `user` whose POSTs come out at the other end.
-    pub(super) fn new(user: Arc<str>, outbox: Arc<Outbox>, vitals: Arc<Vitals>, polls: Option<Polls>) -> (Arc<Self>, Posts) {
+    pub(super) fn new(identity: &Identity, outbox: Arc<Outbox>, vitals: Arc<Vitals>, polls: Option<Polls>) -> (Arc<Self>, Posts) {
         let (posts, receiver) = mpsc::channel(UNSORTED);
         let (next, opened) = (Arc::new(AtomicU64::new(1)), Arc::<Notify>::default());
-        let up = Self { user, outbox, vitals, polls, opened: opened.clone(), posts, next: next.clone() };
+        let (user, rights) = (identity.user.clone(), Mutex::new(Rights::of(identity)));
+        let up = Self { user, rights, outbox, vitals, polls, opened: opened.clone(), posts, next: next.clone() };
         (Arc::new(up), Posts { next, opened, early: BTreeMap::new(), receiver })
     }
 
@@ -86,12 +89,29 @@ impl Upstream {
         self.opened.notified().await;
     }
 
-    /// Only who opened a session may speak for it.
-    pub(super) fn check(&self, user: &str) -> Result<(), Problem> {
-        match *self.user == *user {
-            true => Ok(()),
-            false => Err(Problem::new(ErrorCode::IdentityChanged, "the token is of another user than the session; open one of your own")),
+    /// Only who opened a session may speak for it, with a token that allows whatever the session may. `rights` are unknown where an
+    /// instance of the release before asks.
+    pub(super) fn check(&self, user: &str, rights: Option<&Rights>) -> Result<(), Problem> {
+        if *self.user != *user {
+            return Err(Problem::new(ErrorCode::IdentityChanged, "the token is of another user than the session; open one of your own"));
         }
+        if rights.is_some_and(|rights| !rights.cover(&self.rights())) {
+            let text = "the token allows less than the session's own: speak for the session with the token that it goes by";
+            return Err(Problem::new(ErrorCode::Forbidden, text));
+        }
+        Ok(())
+    }
+
+    /// The session goes by this token now.
+    pub(super) fn follow(&self, identity: &Identity) {
+        let mut rights = self.rights();
+        if !rights.is_of(identity) {
+            *rights = Rights::of(identity);
+        }
+    }
+
+    fn rights(&self) -> MutexGuard<'_, Rights> {
+        self.rights.lock().expect("nothing panics while it holds rights")
     }
 
     /// Hands the POST with this number to the session. Returns when it has been read, now or before.

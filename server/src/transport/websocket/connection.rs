@@ -36,6 +36,10 @@ pub trait Peer {
     fn room(&mut self) -> impl Future<Output = ()> + Send;
     /// A heartbeat is due.
     fn beat(&mut self);
+    /// Rights may have changed.
+    fn review(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 impl Peer for Client {
@@ -63,6 +67,10 @@ impl Peer for Client {
 
     fn beat(&mut self) {
         self.heartbeat();
+    }
+
+    async fn review(&mut self) {
+        Client::review(self).await;
     }
 }
 
@@ -120,6 +128,10 @@ pub async fn drive<P: Peer>(mut socket: WebSocketStream<Half>, outbox: Arc<Outbo
                 dirty = true;
             }
             Event::Drive(Drive::Beat) => peer.beat(),
+            Event::Drive(Drive::Review) => {
+                peer.review().await;
+                dirty = true;
+            }
             Event::Drive(Drive::Retire(reconnect_after)) => {
                 while peer.is_waiting() && !outbox.is_closing() {
                     std::future::poll_fn(|cx| peer.poll_answers(cx)).await;

@@ -20,6 +20,7 @@ mod past;
 
 use super::*;
 use crate::{
+    access::{self, Access},
     auth::{Action, Grant, Grants, Identity},
     broker::Broker,
     channel::{self, Channels, Direction},
@@ -67,18 +68,21 @@ impl House {
         let db = Db::open(&config.store).await.unwrap();
         db.migrate().await.unwrap();
         let (metrics, tasks) = (Arc::new(Metrics::new()), Tasks::default());
+        let (hub, world) = (Arc::new(Hub::new(1)), World::system());
+        let access =
+            access::Parts { config: config.clone(), db: db.clone(), hub: hub.clone(), broker: Broker::Local, world: world.clone() };
         let parts = channel::Parts {
             config,
             db,
-            hub: Arc::new(Hub::new(1)),
+            access: Access::start(access, &tasks).await.unwrap(),
+            hub,
             instance: "test".to_owned(),
             broker: Broker::Local,
             metrics: metrics.clone(),
-            world: World::system(),
+            world: world.clone(),
             lanes: 2,
             looks,
         };
-        let world = parts.world.clone();
         let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: Action::ALL.into() }]).unwrap();
         let identity = Identity::new("alice", grants);
         Self { channels: Channels::start(parts, &tasks), identity, metrics, world, tasks, _dir: dir }

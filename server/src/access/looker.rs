@@ -1,0 +1,205 @@
+//! Follows the rulings: each changes what is known, and then reaches the sessions that it concerns.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures_util::future::try_join_all;
+use hubbub_protocol::{ChannelName, CloseCode};
+use tokio::time::Instant;
+
+use super::{Access, Memory, registry::Live};
+use crate::{
+    auth::policy::Standing,
+    store::{
+        StoreError,
+        rulings::{self, Numbered, Ruling},
+    },
+};
+
+/// Between two looks, unless somebody asks for one.
+const EVERY: Duration = Duration::from_millis(500);
+/// How long one may take.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Without a look for this long, nobody is admitted.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Then only sessions whose token is younger than this go on, in milliseconds.
+const FRESH_MS: u64 = 60_000;
+/// Rulings in one read.
+const BATCH: u32 = 500;
+/// Users who are read at once.
+const READS: usize = 4;
+/// Sessions that are told before others of this core have their turn.
+const TOLD: usize = 256;
+/// Between two times of forgetting what matters no more.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// The looker.
+pub(super) struct Looker {
+    access: Arc<Access>,
+    /// Of the last ruling that was followed; `None` if everything has to be loaded anew.
+    position: Option<u64>,
+}
+
+/// Whom a batch of rulings concerns.
+#[derive(Default)]
+struct Concerned {
+    users: HashSet<String>,
+    channels: HashSet<ChannelName>,
+}
+
+impl Looker {
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        let position = Some(*access.position.borrow());
+        Self { access, position }
+    }
+
+    /// Looks until the instance stops.
+    pub(super) async fn run(mut self) {
+        let (mut looked, mut forgot) = (Instant::now(), Instant::now());
+        loop {
+            let begun = Instant::now();
+            let look = tokio::time::timeout(LIMIT, self.look()).await;
+            match look.unwrap_or(Err(StoreError::Database(sqlx::Error::PoolTimedOut))) {
+                Ok(()) => {
+                    looked = begun;
+                    if self.access.is_unverified.swap(false, Relaxed) {
+                        tracing::info!("rulings can be read again: sessions are admitted");
+                    }
+                }
+                Err(error) => {
+                    // Whatever was done to the store meanwhile.
+                    self.position = None;
+                    if looked.elapsed() >= PATIENCE {
+                        self.distrust(&error).await;
+                    }
+                }
+            }
+            if forgot.elapsed() >= FORGET {
+                self.access.memory.load().forget(self.access.world.clock.now());
+                forgot = Instant::now();
+            }
+            let _ = tokio::time::timeout(EVERY, self.access.wanted.notified()).await;
+        }
+    }
+
+    /// Follows what was ruled since the last look.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let newest = rulings::newest(&self.access.db).await?;
+        loop {
+            let Some(position) = self.position.filter(|position| *position <= newest) else { return self.load().await };
+            if position == newest {
+                return Ok(());
+            }
+            let batch = rulings::after(&self.access.db, position, BATCH).await?;
+            let is_whole = batch.iter().zip(position + 1..).all(|(one, number)| one.number == number && one.ruling.is_some());
+            let Some(last) = batch.last().map(|last| last.number).filter(|_| is_whole) else { return self.load().await };
+            let concerned = self.learn(batch).await?;
+            self.tell(concerned).await;
+            self.position = Some(last);
+            self.access.position.send_replace(last);
+            if last > newest {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what the rulings say.
+    async fn learn(&self, batch: Vec<Numbered>) -> Result<Concerned, StoreError> {
+        let Access { db, memory, keep, world, keys, api_keys, .. } = &*self.access;
+        let (memory, now) = (memory.load_full(), world.clock.now());
+        let mut concerned = Concerned::default();
+        let mut people = HashSet::new();
+        for Numbered { number, ruling } in batch {
+            match ruling {
+                Some(Ruling::User(user) | Ruling::Ban { user, .. }) => _ = people.insert(user),
+                Some(Ruling::Session { user, session }) => {
+                    memory.end_session(&session, now);
+                    concerned.users.insert(user);
+                }
+                Some(Ruling::Token { user, token, until }) => {
+                    memory.call_in(&token, until);
+                    concerned.users.insert(user);
+                }
+                Some(Ruling::Channel(channel)) => {
+                    keep.forget_room(&channel);
+                    concerned.channels.insert(channel);
+                }
+                Some(Ruling::Member { channel, user }) => {
+                    keep.forget_member(&channel, &user);
+                    concerned.users.insert(user);
+                }
+                Some(Ruling::Key(_)) => _ = keys.send_replace(number),
+                Some(Ruling::ApiKey(_)) => _ = api_keys.send_replace(number),
+                None => {}
+            }
+        }
+        let mut reads = Vec::with_capacity(READS);
+        for user in &people {
+            reads.push(memory.look_at(db, user, now));
+            if reads.len() == READS {
+                try_join_all(reads.drain(..)).await?;
+            }
+        }
+        try_join_all(reads).await?;
+        concerned.users.extend(people);
+        Ok(concerned)
+    }
+
+    /// Reaches the sessions.
+    async fn tell(&self, concerned: Concerned) {
+        let Access { registry, hub, .. } = &*self.access;
+        for user in &concerned.users {
+            self.tell_sessions(registry.of(user)).await;
+        }
+        for channel in &concerned.channels {
+            for outbox in hub.outboxes(channel) {
+                outbox.review();
+            }
+        }
+    }
+
+    async fn tell_sessions(&self, sessions: Vec<Arc<Live>>) {
+        let memory = self.access.memory.load_full();
+        for (told, live) in sessions.into_iter().enumerate() {
+            if told % TOLD == TOLD - 1 {
+                tokio::task::yield_now().await;
+            }
+            match memory.standing_of(&live.user, live.issued_at, live.session.as_deref(), live.token.as_deref()) {
+                Standing::Clear => live.outbox.review(),
+                Standing::Blocked | Standing::Deleted | Standing::Revoked => live.outbox.close(CloseCode::Revoked, None),
+            }
+        }
+    }
+
+    /// Learns everything anew: what happened since is not known.
+    async fn load(&mut self) -> Result<(), StoreError> {
+        let Access { db, memory, keep, registry, world, position, keys, api_keys, .. } = &*self.access;
+        let (number, fresh) = Memory::load(db, world.chance.seed(), world.clock.now()).await?;
+        memory.store(Arc::new(fresh));
+        keep.forget();
+        keys.send_replace(number);
+        api_keys.send_replace(number);
+        self.tell_sessions(registry.all()).await;
+        self.position = Some(number);
+        position.send_replace(number);
+        Ok(())
+    }
+
+    /// For too long nothing could be read: whoever's rights may have gone is not believed.
+    async fn distrust(&self, error: &StoreError) {
+        if !self.access.is_unverified.swap(true, Relaxed) {
+            tracing::warn!(%error, "rulings cannot be read: nobody is admitted, and sessions with older tokens are closed");
+        }
+        let now = self.access.world.clock.now();
+        let old = self.access.registry.all().into_iter().filter(|live| live.issued_at.saturating_add(FRESH_MS) <= now);
+        for (told, live) in old.enumerate() {
+            if told % TOLD == TOLD - 1 {
+                tokio::task::yield_now().await;
+            }
+            live.outbox.close(CloseCode::Unverified, None);
+        }
+    }
+}

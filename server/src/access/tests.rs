@@ -1,0 +1,302 @@
+//! Facts from both databases: what is ruled counts, wherever it was read before, and reaches whom it concerns.
+
+use hubbub_protocol::{CloseCode, Format};
+
+use super::*;
+use crate::{
+    auth::{Grant, Grants, policy::MemberState},
+    config::Sources,
+    hub::{Drive, Sink, Wire},
+    store::{
+        StoreError, Tx, bans, on,
+        rulings::{self, Ruling},
+        testing::Place,
+    },
+};
+
+struct House {
+    access: Arc<Access>,
+    db: Db,
+    tasks: Tasks,
+    _place: Place,
+}
+
+impl House {
+    async fn all() -> Vec<House> {
+        let mut houses = Vec::new();
+        for place in Place::all().await {
+            let db = place.open().await;
+            let tasks = Tasks::default();
+            let access = Access::start(parts(&db), &tasks).await.unwrap();
+            houses.push(House { access, db, tasks, _place: place });
+        }
+        houses
+    }
+
+    /// Changes rows, rules, and waits until it counts.
+    async fn rule(&self, rows: &[(&'static str, &[&str])], ruling: Ruling) {
+        let mut tx = self.db.begin().await.unwrap();
+        for (text, values) in rows {
+            run(&mut tx, text, values).await.unwrap();
+        }
+        let number = rulings::append(&mut tx, &ruling, self.access.world.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        self.access.settle(number).await;
+        assert!(*self.access.position.borrow() >= number, "it settles");
+    }
+
+    async fn join(&self, user: &str, role: &str, state: &str) {
+        let text = "INSERT INTO members (channel, user_id, role, state, version, created_at, updated_at)
+            VALUES ('chat:1', $1, $2, $3, 1, 1, 1)
+            ON CONFLICT (channel, user_id) DO UPDATE SET role = excluded.role, state = excluded.state";
+        self.rule(&[(text, &[user, role, state])], Ruling::Member { channel: chat(), user: user.to_owned() }).await;
+    }
+
+    async fn may(&self, user: &str, act: Act) -> Result<(), Denied> {
+        self.access.may(&own(user), act, &chat()).await
+    }
+
+    async fn end(self) {
+        self.tasks.stop().await;
+        self.db.close().await;
+    }
+}
+
+const ROOM: &str = "INSERT INTO rooms (channel, kind, visibility, title, topic, data, created_by, members, version, created_at, updated_at)
+    VALUES ('chat:1', 'group', 'private', '', '', '{}', 'alice', 0, 1, 1, 1)";
+const USER: &str = "INSERT INTO users (id, name, role, data, tokens_from, version, created_at, updated_at)
+    VALUES ($1, $1, 'member', '{}', 0, 1, 1, 1) ON CONFLICT (id) DO NOTHING";
+
+fn parts(db: &Db) -> Parts {
+    let arguments = vec!["auth.secret=0123456789abcdef0123456789abcdef".to_owned()];
+    let config = Arc::new(Config::load(&Sources { arguments, ..Sources::default() }).unwrap());
+    Parts { config, db: db.clone(), hub: Arc::new(Hub::new(1)), broker: Broker::Local, world: World::system() }
+}
+
+async fn run(tx: &mut Tx, text: &'static str, values: &[&str]) -> Result<(), StoreError> {
+    on!(tx, conn => {
+        let mut query = sqlx::query(text);
+        for value in values {
+            query = query.bind((*value).to_owned());
+        }
+        query.execute(conn).await.map(drop)
+    })?;
+    Ok(())
+}
+
+fn chat() -> ChannelName {
+    ChannelName::parse("chat:1").unwrap()
+}
+
+fn own(user: &str) -> Identity {
+    Identity {
+        session: Some("s1".into()),
+        token: Some("t1".into()),
+        issued_at: 1_000,
+        is_narrowed: false,
+        ..Identity::new(user, Grants::default())
+    }
+}
+
+fn outbox() -> Arc<Outbox> {
+    Outbox::new(Sink::task(), Wire::Socket(Format::Json), 16 << 10)
+}
+
+fn is_asked(outbox: &Outbox) -> bool {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    matches!(outbox.poll_drive(&mut cx), std::task::Poll::Ready(Drive::Review))
+}
+
+#[tokio::test]
+async fn memberships_count_as_they_change() {
+    for house in House::all().await {
+        assert_eq!(house.may("alice", Act::See).await, Err(Denied::NotFound), "nobody has made it");
+        house.rule(&[(ROOM, &[])], Ruling::Channel(chat())).await;
+        assert_eq!(house.may("alice", Act::See).await, Err(Denied::NotFound), "no member");
+        house.join("alice", "member", "invited").await;
+        assert_eq!(house.may("alice", Act::See).await, Ok(()));
+        assert_eq!(house.may("alice", Act::Publish).await, Err(Denied::Forbidden));
+        house.join("alice", "member", "joined").await;
+        assert_eq!(house.may("alice", Act::Publish).await, Ok(()));
+        assert_eq!(house.may("alice", Act::Manage).await, Err(Denied::Forbidden));
+        house.join("alice", "owner", "joined").await;
+        assert_eq!(house.may("alice", Act::Delete).await, Ok(()));
+        house.rule(&[("UPDATE rooms SET deleted_at = 5", &[])], Ruling::Channel(chat())).await;
+        assert_eq!(house.may("alice", Act::See).await, Err(Denied::NotFound));
+        house.rule(&[("UPDATE rooms SET deleted_at = NULL", &[])], Ruling::Channel(chat())).await;
+        house.rule(&[("DELETE FROM members", &[])], Ruling::Member { channel: chat(), user: "alice".to_owned() }).await;
+        assert_eq!(house.may("alice", Act::See).await, Err(Denied::NotFound));
+        house.rule(&[(USER, &["alice"]), ("UPDATE users SET role = 'admin'", &[])], Ruling::User("alice".to_owned())).await;
+        assert_eq!((house.access.role("alice"), house.may("alice", Act::Manage).await), (Role::Admin, Ok(())));
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_revoked_is_refused_and_closed() {
+    let blocked = "UPDATE users SET blocked_at = 5";
+    let free = "UPDATE users SET blocked_at = NULL, tokens_from = 0, deleted_at = NULL";
+    for house in House::all().await {
+        let session = || Ruling::Session { user: "alice".to_owned(), session: "s1".to_owned() };
+        let token = || Ruling::Token { user: "alice".to_owned(), token: "t1".to_owned(), until: u64::MAX >> 2 };
+        let user = || Ruling::User("alice".to_owned());
+        for (rows, ruling) in [
+            (blocked, user()),
+            ("UPDATE users SET tokens_from = 1001", user()),
+            ("UPDATE users SET deleted_at = 5", user()),
+            ("UPDATE users SET name = name", token()),
+            ("UPDATE users SET name = name", session()),
+        ] {
+            let alice = own("alice");
+            let (hers, other) = (outbox(), outbox());
+            let (_hers, _other) = (house.access.list(&alice, &hers), house.access.list(&own("bob").as_other(), &other));
+            assert_eq!(house.access.admits(&alice), Ok(()), "{ruling:?}");
+            house.rule(&[(USER, &["alice"]), (rows, &[])], ruling.clone()).await;
+            assert_eq!(house.access.admits(&alice), Err(Denied::Revoked), "{ruling:?}");
+            assert_eq!((hers.code(), other.code()), (Some(CloseCode::Revoked), None), "{ruling:?}");
+            // Somebody who starts now knows it as well.
+            if !matches!(ruling, Ruling::Session { .. }) {
+                assert_eq!(Access::load(parts(&house.db)).await.unwrap().admits(&alice), Err(Denied::Revoked), "{ruling:?}");
+            }
+            house.rule(&[(free, &[])], user()).await;
+            let other = Identity { token: None, session: None, ..alice };
+            assert_eq!(house.access.admits(&other), Ok(()), "{ruling:?}");
+            house.access.memory.load().forget(u64::MAX);
+        }
+        house.end().await;
+    }
+}
+
+impl Identity {
+    /// The same with other credentials.
+    fn as_other(self) -> Self {
+        Self { session: Some("s2".into()), token: Some("t2".into()), ..self }
+    }
+}
+
+#[tokio::test]
+async fn a_ban_counts_until_it_is_over_or_lifted() {
+    for house in House::all().await {
+        let (channel, now) = (ChannelName::parse("room:1").unwrap(), house.access.world.clock.now());
+        let everything = Grants::new(&[Grant { channels: vec!["*".into()], actions: Action::ALL.to_vec() }]).unwrap();
+        let alice = Identity::new("alice", everything);
+        let hers = outbox();
+        let _listed = house.access.list(&alice, &hers);
+        let ban = |expires_at| bans::NewBan { channel: &channel, user: "alice", reason: "spam", banned_by: "bob", expires_at };
+        let change = async |expires_at: Option<Option<u64>>| {
+            let mut tx = house.db.begin().await.unwrap();
+            match expires_at {
+                Some(expires_at) => drop(bans::put(&mut tx, ban(expires_at), now).await.unwrap()),
+                None => assert!(bans::lift(&mut tx, &channel, "alice", now).await.unwrap()),
+            }
+            tx.commit().await.unwrap();
+            house.access.settle(rulings::newest(&house.db).await.unwrap()).await;
+            house.access.may(&alice, Act::Subscribe, &channel).await
+        };
+        assert_eq!(change(Some(None)).await, Err(Denied::Banned));
+        assert!(is_asked(&hers) && hers.code().is_none(), "the session looks at its subscriptions");
+        assert_eq!(house.access.admits(&alice), Ok(()), "it is from one channel only");
+        assert_eq!(Access::load(parts(&house.db)).await.unwrap().may(&alice, Act::Publish, &channel).await, Err(Denied::Banned));
+        assert_eq!(bans::list(&house.db, &channel, None, 10, now).await.unwrap().len(), 1);
+        assert_eq!(change(None).await, Ok(()));
+        assert_eq!(change(Some(Some(now - 1))).await, Ok(()), "it is over");
+        assert!(bans::list(&house.db, &channel, None, 10, now).await.unwrap().is_empty());
+        assert_eq!((bans::trim(&house.db, now, 10).await.unwrap(), bans::trim(&house.db, now, 10).await.unwrap()), (1, 0));
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_lacks_rulings_learns_everything_anew() {
+    for house in House::all().await {
+        let (hers, alice) = (outbox(), own("alice"));
+        let _listed = house.access.list(&alice, &hers);
+        let mut tx = house.db.begin().await.unwrap();
+        run(&mut tx, USER, &["alice"]).await.unwrap();
+        run(&mut tx, "UPDATE users SET blocked_at = 5", &[]).await.unwrap();
+        let number = rulings::append(&mut tx, &Ruling::User("alice".to_owned()), 5).await.unwrap();
+        // The janitor was quicker, or a release after this one has a kind of its own.
+        run(&mut tx, "DELETE FROM rulings", &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        house.access.settle(number).await;
+        assert_eq!((house.access.admits(&alice), hers.code()), (Err(Denied::Revoked), Some(CloseCode::Revoked)));
+        // The database is one of before: the counter, too.
+        let mut tx = house.db.begin().await.unwrap();
+        run(&mut tx, "UPDATE users SET blocked_at = NULL", &[]).await.unwrap();
+        run(&mut tx, "UPDATE counters SET value = 0", &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        house.access.look_now();
+        let mut position = house.access.position.subscribe();
+        position.wait_for(|position| *position == 0).await.unwrap();
+        assert_eq!(house.access.admits(&alice), Ok(()));
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_ruling_is_not_kept_after_it() {
+    for house in House::all().await {
+        house.rule(&[(ROOM, &[])], Ruling::Channel(chat())).await;
+        house.join("alice", "member", "joined").await;
+        let user: Arc<str> = "alice".into();
+        // A read that is under way while the ruling comes: whichever way they cross, the next one asked is told the new row.
+        for round in 0..40 {
+            house.join("alice", "member", "joined").await;
+            let reader = {
+                let (access, user, db) = (house.access.clone(), user.clone(), house.db.clone());
+                tokio::spawn(async move {
+                    for _ in 0..round % 8 {
+                        tokio::task::yield_now().await;
+                    }
+                    access.keep.membership(&db, &chat(), &user).await
+                })
+            };
+            house.join("alice", "member", "invited").await;
+            let now = house.access.keep.membership(&house.db, &chat(), &user).await.unwrap();
+            assert_eq!(now.map(|membership| membership.state), Some(MemberState::Invited), "round {round}");
+            reader.await.unwrap().unwrap();
+            let then = house.access.keep.membership(&house.db, &chat(), &user).await.unwrap();
+            assert_eq!(then.map(|membership| membership.state), Some(MemberState::Invited), "round {round}");
+        }
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn rulings_are_numbered_in_the_order_of_commits_and_kept_for_a_while() {
+    for house in House::all().await {
+        let db = &house.db;
+        let append = async |ruling: Ruling, now: u64| {
+            let mut tx = db.begin().await.unwrap();
+            rulings::append(&mut tx, &ruling, now).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let (user, channel) = ("zoe".to_owned(), chat());
+        let all = [
+            Ruling::User(user.clone()),
+            Ruling::Session { user: user.clone(), session: "s".to_owned() },
+            Ruling::Token { user: user.clone(), token: "t".to_owned(), until: 900 },
+            Ruling::Channel(channel.clone()),
+            Ruling::Member { channel: channel.clone(), user: user.clone() },
+            Ruling::Ban { channel, user },
+            Ruling::Key("k".to_owned()),
+            Ruling::ApiKey("a".to_owned()),
+        ];
+        for (ruling, now) in all.iter().zip(1..) {
+            append(ruling.clone(), now).await;
+        }
+        let read = rulings::after(db, 0, 100).await.unwrap();
+        assert!(read.iter().map(|one| one.number).eq(1..=8));
+        assert!(read.into_iter().map(|one| one.ruling.unwrap()).eq(all));
+        // One that was not committed has no number.
+        let mut tx = db.begin().await.unwrap();
+        rulings::append(&mut tx, &Ruling::Key("x".to_owned()), 9).await.unwrap();
+        drop(tx);
+        assert_eq!(rulings::newest(db).await.unwrap(), 8);
+        assert_eq!(rulings::tokens(db, 899).await.unwrap(), [("t".to_owned(), 900)]);
+        assert_eq!(rulings::trim(db, 5, 899, 100).await.unwrap(), 3, "the token is not over");
+        assert_eq!(rulings::after(db, 0, 100).await.unwrap()[0].number, 3);
+        assert_eq!(rulings::trim(db, 100, 900, 2).await.unwrap(), 2);
+        house.end().await;
+    }
+}
