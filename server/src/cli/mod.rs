@@ -3,10 +3,12 @@
 mod client;
 mod config;
 mod epoch;
+mod explain;
 mod instances;
 mod migrate;
 mod serve;
 mod token;
+mod users;
 
 use std::path::PathBuf;
 
@@ -55,6 +57,12 @@ enum Command {
     /// Look at the epoch, or raise it after a restore
     #[command(subcommand)]
     Epoch(epoch::Command),
+    /// List users, block them and let them in again, give them roles
+    #[command(subcommand)]
+    Users(users::Command),
+    /// Tell why somebody may do something, or may not
+    #[command(subcommand)]
+    Explain(explain::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -75,6 +83,8 @@ impl Cli {
             Command::Migrate(migrate) => runtime()?.block_on(migrate.run(&settings.load()?)),
             Command::Instances(instances) => runtime()?.block_on(instances.run(&settings.load()?)),
             Command::Epoch(command) => runtime()?.block_on(command.run(&settings.load()?)),
+            Command::Users(command) => runtime()?.block_on(command.run(&settings.load()?)),
+            Command::Explain(command) => runtime()?.block_on(command.run(settings.load()?)),
             Command::Config(command) => runtime()?.block_on(command.run(&settings)),
         }
     }

@@ -58,7 +58,7 @@ impl Token {
     }
 }
 
-fn grant(text: &str) -> anyhow::Result<Grant> {
+pub(super) fn grant(text: &str) -> anyhow::Result<Grant> {
     let (pattern, actions) = text.rsplit_once('=').context("a grant is PATTERN=ACTION,ACTION")?;
     let parse = |name: &str| {
         Action::parse(name)

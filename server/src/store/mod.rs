@@ -24,6 +24,7 @@ pub mod rooms;
 pub mod rulings;
 pub mod secrets;
 mod sqlite;
+pub mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

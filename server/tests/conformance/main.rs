@@ -24,5 +24,6 @@ mod presence;
 mod proxies;
 mod resume;
 mod retry;
+mod revocation;
 mod slow;
 mod support;

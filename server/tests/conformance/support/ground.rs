@@ -7,7 +7,7 @@ use std::{
 };
 
 use hubbub_server::config::BrokerKind;
-use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 
 use super::{Pair, Proxy, Running, pair::Store, postgres::Database};
@@ -97,6 +97,28 @@ impl Ground {
         match &self.data {
             Data::Postgres(database) => PgConnection::connect(&database.url()).await.unwrap(),
             Data::Sqlite(_) => panic!("SQLite has no guests"),
+        }
+    }
+
+    /// Runs statements in one transaction, behind the back of every instance.
+    pub async fn execute(&self, statements: &[&str]) {
+        match &self.data {
+            Data::Sqlite(_) => {
+                let pool = SqlitePool::connect(&format!("sqlite:{}", self.file().display())).await.unwrap();
+                let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                for statement in statements {
+                    sqlx::query(AssertSqlSafe((*statement).to_owned())).execute(&mut *transaction).await.unwrap();
+                }
+                transaction.commit().await.unwrap();
+            }
+            Data::Postgres(_) => {
+                let mut guest = self.guest().await;
+                let mut transaction = guest.begin().await.unwrap();
+                for statement in statements {
+                    sqlx::query(AssertSqlSafe((*statement).to_owned())).execute(&mut *transaction).await.unwrap();
+                }
+                transaction.commit().await.unwrap();
+            }
         }
     }
 
