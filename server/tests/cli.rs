@@ -145,3 +145,31 @@ fn the_schema_goes_up_and_down_but_not_under_a_server() {
     let _server = place.serve();
     assert!(stderr(&place.run(&["migrate", "--down-to", "0"])).contains("another instance"));
 }
+
+#[test]
+fn an_operator_blocks_a_user_while_the_server_runs() {
+    let place = Place::new();
+    let _server = place.serve();
+    let token = stdout(&place.run(&["token", "--user", "mallory"]));
+    let publish = || place.hubbub(&["publish", "room:1", "1"]).env("HUBBUB_TOKEN", &token).output().unwrap();
+    stdout(&publish());
+    let explain = || stdout(&place.run(&["explain", "access", "mallory", "publish", "room:1", "--grant", "room:*=publish"]));
+    assert!(explain().starts_with("mallory may publish room:1\n") && explain().contains("the token grants `publish`"), "{}", explain());
+    assert_eq!(stdout(&place.run(&["users", "block", "mallory"])), "mallory is blocked");
+    let begun = Instant::now();
+    while publish().status.success() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "a blocked user publishes");
+    }
+    assert!(stderr(&publish()).contains("revoked"), "{}", stderr(&publish()));
+    assert!(explain().starts_with("mallory may not publish room:1: revoked\n") && explain().contains("blocked"), "{}", explain());
+    assert_eq!(stdout(&place.run(&["users", "role", "mallory", "guest"])), "mallory is guest");
+    let listed: Value = serde_json::from_str(&stdout(&place.run(&["users", "list"]))).unwrap();
+    assert_eq!((&listed["id"], &listed["role"], listed["blocked_at"].is_u64()), (&"mallory".into(), &"guest".into(), true));
+    assert_eq!(stdout(&place.run(&["users", "unblock", "mallory"])), "mallory is not blocked");
+    let begun = Instant::now();
+    while !publish().status.success() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "somebody who is let in again cannot publish");
+    }
+    assert!(!place.run(&["users", "role", "mallory", "emperor"]).status.success());
+    assert!(stderr(&place.run(&["users", "block", ""])).contains("1 to 128 bytes"));
+}

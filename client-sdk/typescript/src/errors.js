@@ -66,7 +66,7 @@ const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 1010]);
  * @returns {Retry}
  */
 export function retryAfterClose(code) {
-  if (code === 4401 || code === 4501) return 'refresh';
+  if (code === 4401 || code === 4403 || code === 4501) return 'refresh';
   if (code === 4505) return 'now';
   return FINAL.has(code) || (code >= 4000 && code <= 4499) ? 'never' : 'later';
 }

@@ -30,10 +30,10 @@ export class Tokens {
   }
 
   /**
-   * The server refused the newest. One that does not verify is not tried again; one that is over might be, by a clock that is slow.
+   * The server refused the newest. One that does not verify, or was called in, is not tried again; one that is over might be, by a clock that is slow.
    * @param {HubbubError} error
    */
   refused(error) {
-    if (error.code === 'unauthorized') this.#refused = this.current;
+    if (error.code === 'unauthorized' || error.code === 'revoked') this.#refused = this.current;
   }
 }

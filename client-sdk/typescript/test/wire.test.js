@@ -88,7 +88,7 @@ test('a pause follows what the error says', () => {
 
 test('close codes say whether to come back', () => {
   const expected = { 1000: 'never', 1001: 'later', 1005: 'later', 1006: 'later', 1009: 'never', 1010: 'never', 1011: 'later', 4400: 'never' };
-  Object.assign(expected, { 4401: 'refresh', 4499: 'never', 4500: 'later', 4501: 'refresh', 4503: 'later', 4505: 'now', 4999: 'later' });
+  Object.assign(expected, { 4401: 'refresh', 4403: 'refresh', 4499: 'never', 4500: 'later', 4501: 'refresh', 4503: 'later', 4505: 'now', 4999: 'later' });
   for (const [code, retry] of Object.entries(expected)) assert.equal(retryAfterClose(Number(code)), retry, code);
 });
 

@@ -61,8 +61,12 @@ impl Looker {
         let (mut looked, mut forgot) = (Instant::now(), Instant::now());
         loop {
             let begun = Instant::now();
-            let look = tokio::time::timeout(LIMIT, self.look()).await;
-            match look.unwrap_or(Err(StoreError::Database(sqlx::Error::PoolTimedOut))) {
+            let look = tokio::time::timeout(LIMIT, self.look()).await.unwrap_or_else(|_| {
+                // Not these connections again.
+                self.access.db.distrust();
+                Err(StoreError::Database(sqlx::Error::PoolTimedOut))
+            });
+            match look {
                 Ok(()) => {
                     looked = begun;
                     if self.access.is_unverified.swap(false, Relaxed) {

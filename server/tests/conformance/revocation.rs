@@ -24,7 +24,11 @@ crate::over_every_transport_and_instance!(
     roles_and_rooms_change_while_people_listen,
 );
 
-crate::in_every_cluster!(a_block_counts_on_every_instance);
+mod on_clusters {
+    use super::a_block_counts_on_every_instance;
+
+    crate::in_every_cluster!(a_block_counts_on_every_instance);
+}
 
 mod by_socket {
     use super::{a_thousand_sockets_are_closed_in_a_second, who_cannot_be_looked_up_is_not_admitted};
@@ -300,7 +304,8 @@ async fn a_thousand_sockets_are_closed_in_a_second(pair: Pair) {
     let operator = Operator::of(&fleet[0]).await;
     let mut sockets = Vec::with_capacity(USERS * EACH);
     for user in 0..USERS {
-        let open = (0..EACH).map(|n| fleet[(user + n) % 3].peer_over(Transport::MSGPACK, &user_name(user)));
+        let name = user_name(user);
+        let open = (0..EACH).map(|n| fleet[(user + n) % 3].peer_over(Transport::MSGPACK, &name));
         sockets.push(join_all(open).await);
     }
     // All are read at once, so that what is measured is the server.
