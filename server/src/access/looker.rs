@@ -21,6 +21,8 @@ use crate::{
 
 /// Between two looks, unless somebody asks for one.
 const EVERY: Duration = Duration::from_millis(500);
+/// Between two looks that somebody asked for.
+const SHORTEST: Duration = Duration::from_millis(5);
 /// How long one may take.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Without a look for this long, nobody is admitted.
@@ -85,7 +87,9 @@ impl Looker {
                 self.access.memory.load().forget(self.access.world.clock.now());
                 forgot = Instant::now();
             }
-            let _ = tokio::time::timeout(EVERY, self.access.wanted.notified()).await;
+            tokio::time::sleep(SHORTEST).await;
+            // Whoever asked meanwhile is served at once.
+            let _ = tokio::time::timeout(EVERY - SHORTEST, self.access.wanted.notified()).await;
         }
     }
 

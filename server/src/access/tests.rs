@@ -8,8 +8,11 @@ use crate::{
     config::Sources,
     hub::{Drive, Sink, Wire},
     store::{
-        StoreError, Tx, bans, on,
+        StoreError, Tx,
+        audit::Trace,
+        bans, on, read,
         rulings::{self, Ruling},
+        standing::{self as rows, Change},
         testing::Place,
     },
 };
@@ -171,6 +174,31 @@ impl Identity {
     /// The same with other credentials.
     fn as_other(self) -> Self {
         Self { session: Some("s2".into()), token: Some("t2".into()), ..self }
+    }
+}
+
+#[tokio::test]
+async fn an_operators_change_is_ruled_and_leaves_a_trace() {
+    for house in House::all().await {
+        let (world, trace) = (World::system(), Trace::operator());
+        let alice = own("alice");
+        for (change, admitted, role) in [
+            (Change::Role(Role::Owner), Ok(()), Role::Owner),
+            (Change::Block, Err(Denied::Revoked), Role::Owner),
+            (Change::Block, Err(Denied::Revoked), Role::Owner),
+            (Change::Unblock, Ok(()), Role::Owner),
+            (Change::Role(Role::Member), Ok(()), Role::Member),
+        ] {
+            let number = standing::change(&house.db, &world, &trace, "alice", change).await.unwrap();
+            house.access.settle(number).await;
+            assert_eq!((house.access.admits(&alice), house.access.role("alice")), (admitted, role), "{change:?}");
+        }
+        let listed = rows::list(&house.db, "", 10).await.unwrap();
+        assert_eq!((listed.len(), &*listed[0].id, &*listed[0].role, listed[0].blocked_at), (1, "alice", "member", None));
+        let text = "SELECT COUNT(*) FROM audit WHERE actor = 'operator' AND target_id = 'alice'";
+        let traces: i64 = read!(&house.db, pool => sqlx::query_scalar(text).fetch_one(pool).await).unwrap();
+        assert_eq!(traces, 5);
+        house.end().await;
     }
 }
 

@@ -327,14 +327,14 @@ impl Session {
             }
             Err(error) => return self.refuse(Some(id), ErrorBody::new(error.code(), error.to_string())),
         };
+        let listed = self.backend.access.list(&identity, &self.outbox);
+        if let Err(denied) = self.backend.access.admits(&identity) {
+            return self.refuse(Some(id), ErrorBody::new(denied.code(), denied.to_string()));
+        }
         if let Some(trail) = &self.trail
             && !trail.follow(&identity)
         {
             return self.refuse(Some(id), Trail::too_long());
-        }
-        let listed = self.backend.access.list(&identity, &self.outbox);
-        if let Err(denied) = self.backend.access.admits(&identity) {
-            return self.refuse(Some(id), ErrorBody::new(denied.code(), denied.to_string()));
         }
         (self.identity, self.listed) = (identity, listed);
         self.vitals.authenticate(self.identity.expires_at);

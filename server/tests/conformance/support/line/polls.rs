@@ -48,6 +48,10 @@ impl Polls {
             let Ok(response) = self.polls.ask(&poll).await else { return Err(self.code) };
             if response.status() != 200 {
                 let refusal = response.refusal().await;
+                if refusal.code == "revoked" {
+                    // It came too late for the batch with the goodbye, and is told the same.
+                    return Err(self.code.or(Some(4403)));
+                }
                 assert_eq!(refusal.code, "session_gone", "{refusal:?}");
                 return Err(self.code);
             }
