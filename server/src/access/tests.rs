@@ -10,7 +10,7 @@ use crate::{
     store::{
         StoreError, Tx,
         audit::Trace,
-        bans, on, read,
+        bans, on,
         rulings::{self, Ruling},
         standing::{self as rows, Change},
         testing::Place,
@@ -196,7 +196,9 @@ async fn an_operators_change_is_ruled_and_leaves_a_trace() {
         let listed = rows::list(&house.db, "", 10).await.unwrap();
         assert_eq!((listed.len(), &*listed[0].id, &*listed[0].role, listed[0].blocked_at), (1, "alice", "member", None));
         let text = "SELECT COUNT(*) FROM audit WHERE actor = 'operator' AND target_id = 'alice'";
-        let traces: i64 = read!(&house.db, pool => sqlx::query_scalar(text).fetch_one(pool).await).unwrap();
+        let mut tx = house.db.begin().await.unwrap();
+        let traces: i64 = on!(&mut tx, conn => sqlx::query_scalar(text).fetch_one(conn).await).unwrap();
+        drop(tx);
         assert_eq!(traces, 5);
         house.end().await;
     }
