@@ -50,6 +50,10 @@ pub(super) struct Looker {
 struct Concerned {
     users: HashSet<String>,
     channels: HashSet<ChannelName>,
+    /// Whose connections end, whatever their rights.
+    ended: Vec<String>,
+    /// Whose subscriptions to which channel do.
+    cut: Vec<(ChannelName, String)>,
 }
 
 impl Looker {
@@ -139,6 +143,8 @@ impl Looker {
                     keep.forget_member(&channel, &user);
                     concerned.users.insert(user);
                 }
+                Some(Ruling::Disconnect(user)) => concerned.ended.push(user),
+                Some(Ruling::Unsubscribe { channel, user }) => concerned.cut.push((channel, user)),
                 Some(Ruling::Key(_)) => _ = keys.send_replace(number),
                 Some(Ruling::ApiKey(_)) => _ = api_keys.send_replace(number),
                 None => {}
@@ -159,6 +165,16 @@ impl Looker {
     /// Reaches the sessions.
     async fn tell(&self, concerned: Concerned) {
         let Access { registry, hub, .. } = &*self.access;
+        for user in &concerned.ended {
+            for live in registry.of(user) {
+                live.outbox.close(CloseCode::Revoked, None);
+            }
+        }
+        for (channel, user) in &concerned.cut {
+            for live in registry.of(user) {
+                hub.cut(channel, &live.outbox);
+            }
+        }
         for user in &concerned.users {
             self.tell_sessions(registry.of(user)).await;
         }

@@ -5,6 +5,7 @@
 //! counts here within half a second, at once if somebody told; sessions that it concerns are closed, or look at their subscriptions again.
 
 pub mod bans;
+pub mod backends;
 mod keep;
 mod looker;
 mod memory;
@@ -27,7 +28,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     auth::{
-        Act, Action, Identity, Role,
+        Act, Action, Identity, Power, Role,
         policy::{self, Decision, Facts, Place, Rights, Standing},
     },
     broker::{Broker, To},
@@ -60,6 +61,7 @@ pub struct Access {
     world: World,
     memory: ArcSwap<Memory>,
     keep: Keep,
+    backends: backends::Known,
     registry: Arc<Registry>,
     wanted: Notify,
     /// No look has succeeded for too long.
@@ -113,6 +115,7 @@ impl Access {
             broker,
             memory: ArcSwap::from_pointee(memory),
             keep: Keep::new(seed),
+            backends: backends::known(),
             registry: Registry::new(world.chance.seed()),
             world,
             wanted: Notify::new(),
@@ -140,6 +143,16 @@ impl Access {
     /// The user's role on the instance. From memory.
     pub fn role(&self, user: &str) -> Role {
         self.memory.load().role(user)
+    }
+
+    /// What whoever asks counts as on the instance. A backend counts as an admin, as far as its key's scopes go.
+    pub fn role_of(&self, identity: &Identity) -> Role {
+        if identity.is_backend { Role::Admin } else { self.role(&identity.user) }
+    }
+
+    /// Whether whoever asks has `power` over the instance as a whole.
+    pub fn wields(&self, identity: &Identity, power: Power) -> bool {
+        policy::wields(identity, self.role_of(identity), power)
     }
 
     /// Whether `act` is allowed. In an implicit channel from memory, without waiting or allocating; else what was not asked before is read.
@@ -172,7 +185,7 @@ impl Access {
         let facts = Facts {
             identity,
             standing: memory.standing(identity),
-            role: memory.role(&identity.user),
+            role: if identity.is_backend { Role::Admin } else { memory.role(&identity.user) },
             is_banned: memory.is_banned(&identity.user, channel, &self.world.clock),
             channel,
             place,

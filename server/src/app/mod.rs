@@ -27,6 +27,7 @@ use crate::{
     hub::Hub,
     instance::Membership,
     rest::{self, Api, Guests, Health},
+    room::Rooms,
     session::Backend,
     store::{self, Db, Lease, LeaseError, LeaseKind, Mark, MigrateError, StoreError},
     tasks::Tasks,
@@ -35,6 +36,7 @@ use crate::{
         Connections, Endpoint,
         plain::{Plain, SealError, Sealer},
     },
+    user::Users,
     world::World,
 };
 
@@ -190,6 +192,8 @@ impl App {
                 guests,
                 db: db.clone(),
                 rates: rates.clone(),
+                rooms: Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() }),
+                users: Arc::new(Users { db: db.clone(), access: access.clone(), world: world.clone() }),
                 schemas: Default::default(),
             }),
             &tasks,

@@ -44,16 +44,27 @@ pub struct Identity {
     pub grants: Grants,
     /// Whether it says what it allows: then a membership allows no more than that either.
     pub is_narrowed: bool,
+    /// Whether it is a backend, by its key: in every explicit channel it counts as an admin, as far as its grants go.
+    pub is_backend: bool,
 }
 
 impl Identity {
     /// Somebody with these grants, for ever: for tests, and for what acts by itself.
     pub fn new(user: &str, grants: Grants) -> Self {
-        Self { user: user.into(), expires_at: u64::MAX, issued_at: 0, token: None, session: None, grants, is_narrowed: true }
+        Self {
+            user: user.into(),
+            expires_at: u64::MAX,
+            issued_at: 0,
+            token: None,
+            session: None,
+            grants,
+            is_narrowed: true,
+            is_backend: false,
+        }
     }
 }
 
 /// Whether `user` can be a user's name.
-fn is_user(user: &str) -> bool {
+pub(crate) fn is_user(user: &str) -> bool {
     (1..=MAX_USER).contains(&user.len()) && !user.contains(char::is_control)
 }

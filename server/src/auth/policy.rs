@@ -214,7 +214,8 @@ fn explicit(facts: &Facts<'_>, room: Option<Room>, membership: Option<Membership
     };
     let joined = membership.filter(|membership| membership.state == MemberState::Joined).map(|membership| membership.role);
     let is_invited = membership.is_some_and(|membership| membership.state == MemberState::Invited);
-    let counted = (room.kind == RoomKind::Group).then(|| facts.role.in_channels()).flatten();
+    // Whoever has a role on the instance counts among groups; a backend, as far as its grants go, everywhere.
+    let counted = (room.kind == RoomKind::Group || facts.identity.is_backend).then(|| facts.role.in_channels()).flatten();
     steps.push(match (joined, is_invited) {
         (Some(role), _) => Reason::Member(role),
         (None, true) => Reason::Invited,

@@ -178,7 +178,7 @@ impl Verifier {
         let grants = claims.grants.map_or(Some(Grants::default()), |json| Grants::parse(json.get())).ok_or(TokenError::Grants)?;
         let issued_at = claims.iat.map_or(0, milliseconds).min(MAX_TIME);
         let token = claims.jti.filter(|jti| jti.len() <= MAX_JTI).map(Arc::from);
-        Ok(Identity { user: user.into(), expires_at, issued_at, token, session: None, grants, is_narrowed })
+        Ok(Identity { user: user.into(), expires_at, issued_at, token, session: None, grants, is_narrowed, is_backend: false })
     }
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, header, request::Parts};
 use hubbub_protocol::ErrorCode;
 
 use super::Problem;
-use crate::{auth::Identity, session::Backend};
+use crate::{access::backends, auth::Identity, session::Backend};
 
 use std::sync::Arc;
 
@@ -30,6 +30,10 @@ where
         let backend = Arc::<Backend>::from_ref(state);
         let token = bearer(&parts.headers)
             .ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "send a token in the header `Authorization: Bearer …`"))?;
+        if token.starts_with(backends::PREFIX) {
+            let found = backend.access.backend(token).await?;
+            return found.map(Self).ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "the API key is wrong, over or revoked"));
+        }
         let identity =
             backend.verifier.verify(token, backend.world.clock.now()).map_err(|error| Problem::new(error.code(), error.to_string()))?;
         backend.access.admits(&identity)?;

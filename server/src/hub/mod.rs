@@ -19,7 +19,7 @@ use std::sync::{
 
 use dashmap::DashMap;
 use foldhash::quality::FixedState;
-use hubbub_protocol::{ChannelName, Cursor, ServerFrame};
+use hubbub_protocol::{ChannelName, Cursor, ErrorCode, ServerFrame, frame::ErrorBody};
 
 pub use outbox::{Delivered, Drive, Live, Offered, Outbox, Sink, Step};
 pub use subscription::{Standing, Subscription};
@@ -79,6 +79,18 @@ impl Hub {
     pub fn outboxes(&self, channel: &ChannelName) -> Vec<Arc<Outbox>> {
         let topic = self.topics.get(channel).map(|topic| topic.clone());
         topic.map(|topic| topic.members().iter().map(|member| member.outbox.clone()).collect()).unwrap_or_default()
+    }
+
+    /// Ends `outbox`'s subscription to `channel` by somebody else's will, and says so.
+    pub fn cut(&self, channel: &ChannelName, outbox: &Arc<Outbox>) {
+        let Some(topic) = self.topics.get(channel).map(|topic| topic.clone()) else { return };
+        let found = topic.members().iter().find(|member| Arc::ptr_eq(&member.outbox, outbox)).cloned();
+        if let Some(subscription) = found {
+            let error = ErrorBody::new(ErrorCode::Forbidden, "a backend has ended this subscription");
+            let frame = ServerFrame::Unsubscribed { channel: channel.clone(), error };
+            outbox.revoke(&subscription, outbox.wire().frame(&frame));
+            outbox.flush();
+        }
     }
 
     /// How many channels have listeners here.

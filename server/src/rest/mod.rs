@@ -1,14 +1,20 @@
 //! HTTP resources: a file each, with its own `router()`.
 
+mod api_keys;
+mod audit;
+mod bans;
 mod channels;
 mod entries;
 mod guests;
 mod health;
 mod instances;
 pub mod kit;
+mod members;
 mod openapi;
 mod page;
 mod presence;
+mod server;
+mod users;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,12 +35,14 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     http::{Rates, around, origins, panicked, rates},
     instance::Membership,
+    room::Rooms,
     session::Backend,
     store::Db,
     transport::{
         Endpoint,
         plain::{self, Plain},
     },
+    user::Users,
 };
 
 pub use guests::Guests;
@@ -65,8 +73,24 @@ pub struct Api {
     pub db: Db,
     /// How often one may ask.
     pub rates: Arc<Rates>,
+    /// Channels that somebody makes.
+    pub rooms: Arc<Rooms>,
+    /// Users, as they see one another.
+    pub users: Arc<Users>,
     /// What requests have to look like.
     pub(crate) schemas: Schemas,
+}
+
+impl FromRef<Api> for Arc<Rooms> {
+    fn from_ref(api: &Api) -> Self {
+        api.rooms.clone()
+    }
+}
+
+impl FromRef<Api> for Arc<Users> {
+    fn from_ref(api: &Api) -> Self {
+        api.users.clone()
+    }
 }
 
 impl FromRef<Api> for Schemas {
@@ -113,7 +137,16 @@ impl FromRef<Api> for Arc<Membership> {
 
 /// The resources, each with its place in the document. Those in the second router are not in it: they are no resources.
 fn resources() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(instances::router())
+    OpenApiRouter::new()
+        .merge(api_keys::router())
+        .merge(audit::router())
+        .merge(bans::router())
+        .merge(channels::router())
+        .merge(instances::router())
+        .merge(members::router())
+        .merge(presence::router())
+        .merge(server::router())
+        .merge(users::router())
 }
 
 /// Every route. ARCHITECTURE.md draws what lies around them.
@@ -122,9 +155,7 @@ pub fn router(api: Api) -> Router {
     let (resources, document) = resources().split_for_parts();
     let document = kit::finish(document);
     let mut timed = Router::new()
-        .merge(channels::router())
         .merge(entries::router())
-        .merge(presence::router())
         .merge(health::router())
         .merge(resources.layer(from_fn_with_state(api.clone(), kit::once)))
         .merge(openapi::router(document));

@@ -3,39 +3,52 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
-    routing::get,
+    extract::{Path, State},
+    response::Response,
 };
-use hubbub_protocol::{ErrorCode, frame::PresencePage};
 use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Api, channels::name};
+use super::{
+    Api,
+    channels::name,
+    kit::{Query, Wants, query},
+};
 use crate::{
     http::{Caller, Problem},
     session::Backend,
 };
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/channels/{channel}/presence", get(list))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
 }
 
-#[derive(Deserialize)]
+/// Which members.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Range {
+    /// Only users behind this one, in byte order.
+    #[schema(max_length = 128)]
     after: Option<String>,
+    /// Members of the page, 100 if it is missing.
+    #[schema(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
+query!(Range);
 
+/// List who is present
+///
 /// A page of members, in byte order of their users.
+#[utoipa::path(get, path = "/v1/channels/{channel}/presence", tag = "channels", operation_id = "listPresence",
+    params(("channel" = String, Path, description = "Its name, percent-encoded."), Range),
+    responses((status = 200, description = "Who is there.", body = Object)))]
 async fn list(
+    wants: Wants,
     Caller(identity): Caller,
     State(backend): State<Arc<Backend>>,
     Path(channel): Path<String>,
-    range: Result<Query<Range>, QueryRejection>,
-) -> Result<Json<PresencePage>, Problem> {
-    let Query(range) = range.map_err(|error| {
-        Problem::new(ErrorCode::OutOfRange, format!("the query takes `after`, a user, and `limit`, 1 to 1000: {}", error.body_text()))
-    })?;
-    Ok(Json(backend.channels.members(&identity, &name(&channel)?, range.after, range.limit, usize::MAX).await?))
+    Query(range): Query<Range>,
+) -> Result<Response, Problem> {
+    Ok(wants.ok(&backend.channels.members(&identity, &name(&channel)?, range.after, range.limit, usize::MAX).await?))
 }

@@ -53,7 +53,7 @@ pub(super) const REST: usize = 8;
 impl Passport {
     /// The bytes of this passport.
     pub fn encode(&self) -> Vec<u8> {
-        let Identity { user, expires_at, issued_at, token, session, grants, is_narrowed } = &self.identity;
+        let Identity { user, expires_at, issued_at, token, session, grants, is_narrowed, .. } = &self.identity;
         let text = |name: &Option<std::sync::Arc<str>>| name.as_deref().map(str::to_owned);
         let origin = Origin(*issued_at, text(token), text(session), *is_narrowed);
         let spell = |grant: Grant| (grant.channels, grant.actions.into_iter().map(|action| action.as_str().to_owned()).collect());
@@ -97,7 +97,7 @@ impl Passport {
             presence: flags & PRESENCE != 0,
         });
         let [token, session] = [token, session].map(|name| name.map(Into::into));
-        let identity = Identity { user: user.into(), expires_at, issued_at, token, session, grants, is_narrowed };
+        let identity = Identity { user: user.into(), expires_at, issued_at, token, session, grants, is_narrowed, is_backend: false };
         Ok(Self { identity, channels: channels.collect() })
     }
 }

@@ -3,7 +3,7 @@
 use hubbub_protocol::ChannelName;
 
 use super::{
-    Db, StoreError, Tx, column, on, read,
+    Db, StoreError, Tx, column, listing, on, read,
     rulings::{self, Ruling},
 };
 
@@ -152,4 +152,14 @@ pub async fn trim(db: &Db, now: u64, limit: u32) -> Result<u64, StoreError> {
     .map(|done| done.rows_affected()))?;
     tx.commit().await?;
     Ok(rows)
+}
+
+/// The bans of a selection, by user; the selection names the channel.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn select(db: &Db, selection: &listing::Selection) -> Result<Vec<Ban>, StoreError> {
+    const FROM: &str = "SELECT channel, user_id, reason, banned_by, version, created_at, expires_at FROM bans";
+    let rows: Vec<Row> = listing::select(db, FROM, "user_id", selection).await?;
+    rows.into_iter().map(Ban::try_from).collect()
 }

@@ -1,5 +1,7 @@
 //! Who is in which room, and as what.
 
+mod change;
+
 use hubbub_protocol::ChannelName;
 
 use super::{Db, StoreError, column, read};
@@ -7,6 +9,9 @@ use crate::auth::{
     Role,
     policy::{MemberState, Membership},
 };
+
+pub(crate) use change::{find_in, owners, put, remove};
+pub use change::{list, list_of_user};
 
 /// A member as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! two. Callers hold no connection across anything but calls of this folder.
 
 pub mod access;
+pub mod api_keys;
 pub mod audit;
 pub mod bans;
 pub mod channels;
@@ -18,6 +19,7 @@ pub mod look;
 pub mod members;
 mod migrate;
 pub mod pasts;
+pub mod people;
 mod postgres;
 pub(crate) mod publishes;
 pub mod rooms;
@@ -30,6 +32,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tickets;
+pub mod users;
 
 use std::time::Duration;
 

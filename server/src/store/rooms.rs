@@ -1,9 +1,14 @@
 //! Rooms: the channels of explicit namespaces. A channel's log begins with its first entry; its room is there before.
 
+mod change;
+
 use hubbub_protocol::ChannelName;
 
 use super::{Db, StoreError, read};
 use crate::auth::policy::{self, RoomKind, Visibility};
+
+pub use change::{NewRoom, deleted_before, list, purge};
+pub(crate) use change::{hold, make, put};
 
 /// A room as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

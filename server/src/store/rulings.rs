@@ -46,6 +46,15 @@ pub enum Ruling {
     Key(String),
     /// A backend's key was revoked: its id.
     ApiKey(String),
+    /// A user's connections end now, whatever his rights.
+    Disconnect(String),
+    /// A user's subscriptions to a channel end now, whatever his rights.
+    Unsubscribe {
+        /// From where.
+        channel: ChannelName,
+        /// Who.
+        user: String,
+    },
 }
 
 /// A ruling with its number: consecutive, without a hole.
@@ -80,6 +89,8 @@ impl From<Row> for Numbered {
             ("ban", Some(user), Some(channel), _) => Some(Ruling::Ban { channel, user }),
             ("key", _, _, Some(key)) => Some(Ruling::Key(key)),
             ("api_key", _, _, Some(key)) => Some(Ruling::ApiKey(key)),
+            ("disconnect", Some(user), ..) => Some(Ruling::Disconnect(user)),
+            ("unsubscribe", Some(user), Some(channel), _) => Some(Ruling::Unsubscribe { channel, user }),
             _ => None,
         };
         Self { number, ruling }
@@ -101,6 +112,8 @@ pub(crate) async fn append(tx: &mut Tx, ruling: &Ruling, now: u64) -> Result<u64
         Ruling::Ban { channel, user } => ("ban", Some(user), Some(channel), None, None),
         Ruling::Key(key) => ("key", None, None, Some(key), None),
         Ruling::ApiKey(key) => ("api_key", None, None, Some(key), None),
+        Ruling::Disconnect(user) => ("disconnect", Some(user), None, None, None),
+        Ruling::Unsubscribe { channel, user } => ("unsubscribe", Some(user), Some(channel), None, None),
     };
     let number: i64 = on!(tx, conn => {
         sqlx::query_scalar("UPDATE counters SET value = value + 1 WHERE name = 'rulings' RETURNING value").fetch_one(conn).await

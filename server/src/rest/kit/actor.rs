@@ -9,6 +9,7 @@ use crate::{
     auth::Identity,
     http::{Caller, Peer, Problem, RequestId},
     session::Backend,
+    store::audit::Trace,
 };
 
 /// A caller with good credentials, and the request's circumstances.
@@ -18,8 +19,8 @@ pub struct Actor {
     pub identity: Identity,
     /// From where.
     pub address: IpAddr,
-    /// The request's id.
-    pub request: String,
+    /// What the audit log says of whoever asks.
+    pub trace: Trace,
 }
 
 impl Actor {
@@ -40,6 +41,7 @@ where
         let Caller(identity) = Caller::from_request_parts(parts, state).await?;
         let Peer(address) = Peer::from_request_parts(parts, state).await?;
         let request = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        Ok(Self { identity, address, request })
+        let trace = Trace { actor: identity.user.to_string(), address: address.to_string(), request };
+        Ok(Self { identity, address, trace })
     }
 }

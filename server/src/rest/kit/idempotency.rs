@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hubbub_protocol::ErrorCode;
 
-use super::body::unread;
+use super::{body::unread, unavailable};
 use crate::{
     http::{Caller, Problem},
     rest::Api,
@@ -52,7 +52,7 @@ async fn keep(api: &Api, request: Request, next: Next) -> Result<Response, Probl
     let kind = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let asked = digest(&[path.as_bytes(), kind, &bytes]);
     let (db, clock) = (&api.db, &api.backend.world.clock);
-    match idempotency::reserve(db, &key, &asked, clock.now(), PATIENCE).await.map_err(unavailable)? {
+    match idempotency::reserve(db, &key, &asked, clock.now(), PATIENCE).await.map_err(|error| unavailable(&error))? {
         Reserved::Ours => {}
         Reserved::Answered(answer) => return Ok(replay(answer)),
         Reserved::Busy => {
@@ -117,9 +117,4 @@ fn digest(parts: &[&[u8]]) -> Vec<u8> {
         digest.update(part);
     }
     digest.finish().as_ref().to_vec()
-}
-
-fn unavailable(error: crate::store::StoreError) -> Problem {
-    tracing::warn!(%error, "the store did not answer a request");
-    Problem::new(ErrorCode::Unavailable, "the store does not answer; nothing was done")
 }

@@ -3,6 +3,7 @@
 
 mod actor;
 mod body;
+mod common;
 mod etag;
 mod export;
 mod idempotency;
@@ -13,8 +14,8 @@ mod reply;
 mod schemas;
 
 pub use actor::Actor;
-pub(crate) use body::faults;
 pub use body::{Body, Document};
+pub(crate) use common::{IdempotencyKey, IfMatchHeader, IfNoneMatch, MaybeIfMatchHeader, bounded, encoded, fault, patched, unavailable};
 pub use etag::{Expected, IfMatch, MaybeIfMatch};
 pub(crate) use etag::{changed, is_fresh, tag, tag_coding};
 pub(crate) use idempotency::once;

@@ -1,0 +1,142 @@
+//! Small things that many resources need.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
+
+use super::{Schemas, body::faults};
+use crate::{
+    http::{At, Fault, Problem},
+    store::StoreError,
+};
+
+use hubbub_protocol::ErrorCode;
+
+/// Bytes of an object that is a thing's own, as JSON, at most.
+const MAX_DATA: usize = 4_096;
+/// Everything but what RFC 3986 leaves unreserved.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
+
+/// A name as a part of a path.
+pub(crate) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+/// The store did not answer.
+pub(crate) fn unavailable(error: &StoreError) -> Problem {
+    tracing::warn!(%error, "the store did not answer a request");
+    Problem::new(ErrorCode::Unavailable, "the store does not answer; try again")
+}
+
+/// One fault in the body.
+pub(crate) fn fault(pointer: &str, code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::invalid(vec![Fault { at: At::Pointer(pointer.to_owned()), code, detail: detail.into() }])
+}
+
+/// Refuses an object that is too long.
+pub(crate) fn bounded(data: &Value, pointer: &str) -> Result<(), Problem> {
+    match data.to_string().len() {
+        0..=MAX_DATA => Ok(()),
+        _ => Err(fault(pointer, "too_long", format!("it has at most {MAX_DATA} bytes as JSON"))),
+    }
+}
+
+/// `old` with a JSON merge patch (RFC 7396) applied: checked as a whole.
+pub(crate) fn patched<T: Serialize + DeserializeOwned + ToSchema + 'static>(
+    schemas: &Schemas,
+    old: &T,
+    patch: &Value,
+) -> Result<T, Problem> {
+    if !patch.is_object() {
+        return Err(fault("", "type", "a merge patch of this is an object"));
+    }
+    let mut value = serde_json::to_value(old).unwrap_or_default();
+    merge(&mut value, patch);
+    let faults = faults::<T>(schemas, &mut value);
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    serde_json::from_value(value).map_err(|error| fault("", "invalid", error.to_string()))
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            fields.remove(name);
+        } else {
+            merge(fields.entry(name.clone()).or_insert(Value::Null), change);
+        }
+    }
+}
+
+macro_rules! headers {
+    ($($(#[$doc:meta])* $type:ident = $name:literal, $required:literal, $text:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) struct $type;
+
+            impl IntoParams for $type {
+                fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                    let parameter = json!({
+                        "name": $name, "in": "header", "required": $required, "description": $text, "schema": { "type": "string" },
+                    });
+                    vec![serde_json::from_value(parameter).unwrap_or_else(|error| unreachable!("a header of the document is one: {error}"))]
+                }
+            }
+        )*
+    };
+}
+
+headers! {
+    /// For the document.
+    IdempotencyKey = "Idempotency-Key", false, "Makes the request safe to repeat for 24 hours: 1 to 255 visible ASCII signs, new for each.";
+    /// For the document.
+    IfMatchHeader = "If-Match", true, "The ETag of the version that is to be changed, or `*`.";
+    /// For the document.
+    MaybeIfMatchHeader = "If-Match", false, "The ETag of the version that is to be changed.";
+    /// For the document.
+    IfNoneMatch = "If-None-Match", false, "The ETag of a version that is known: then 304 if it is still the one.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7396, appendix A.
+    #[test]
+    fn a_merge_patch_does_as_its_standard_says() {
+        for (mut target, patch, expected) in [
+            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
+            (json!({"a":"b"}), json!({"a":null}), json!({})),
+            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
+            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
+            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
+            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
+            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
+            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
+            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
+        ] {
+            merge(&mut target, &patch);
+            assert_eq!(target, expected);
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_part_of_a_path() {
+        assert_eq!(encoded("room:a/b?c é"), "room:a%2Fb%3Fc%20%C3%A9");
+    }
+}
