@@ -235,6 +235,7 @@ impl Entry {
             .str("channel", self.channel.as_str())
             .maybe(self.place, |map, place| map.uint("epoch", place.epoch).uint("seq", place.seq).uint("ordinal", place.ordinal))
             .maybe((self.kind != Kind::Message).then_some(self.kind), |map, kind| map.str("kind", kind.as_str()))
+            .maybe(self.refers, |map, seq| map.uint("ref", seq))
             .maybe(self.message_id, |map, id| map.value("message_id", &id))
             .str("publisher", &self.publisher)
             .maybe(self.key.as_ref(), |map, key| map.str("key", key.as_str()))

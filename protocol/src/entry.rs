@@ -18,7 +18,7 @@ pub struct Cursor {
 }
 
 /// An entry's place in a durable channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
     /// Rises whenever the store may have gone back in time.
     pub epoch: u64,
@@ -28,12 +28,16 @@ pub struct Place {
     pub ordinal: u64,
 }
 
-/// What an entry is. Other kinds (edit, delete, reaction, member) come later: a reader keeps those it does not know.
+/// What an entry is. Other kinds (reaction, member) come later: a reader keeps the place of those it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
     /// Published by somebody.
     #[default]
     Message,
+    /// Changes the message that it refers to: its payload takes the place of the message's.
+    Edit,
+    /// Takes the message that it refers to away: its payload is nil, and so are the message's and its edits' from then on.
+    Delete,
     /// A kind that this build does not know; its place in the log counts all the same.
     Other,
 }
@@ -43,6 +47,8 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Message => "message",
+            Kind::Edit => "edit",
+            Kind::Delete => "delete",
             Kind::Other => "other",
         }
     }
@@ -51,6 +57,8 @@ impl Kind {
     pub fn parse(text: &str) -> Self {
         match text {
             "message" => Kind::Message,
+            "edit" => Kind::Edit,
+            "delete" => Kind::Delete,
             _ => Kind::Other,
         }
     }
@@ -65,6 +73,8 @@ pub struct Entry {
     pub place: Option<Place>,
     /// What it is.
     pub kind: Kind,
+    /// The seq of the message that it changes; `None` for a message. `ref` on the wire.
+    pub refers: Option<u64>,
     /// The publisher's id for it.
     pub message_id: Option<MessageId>,
     /// Who published it: the `sub` of the token.

@@ -5,7 +5,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use hubbub_client::{
-    Client, Cursor, Entry, Error, ErrorBody, ErrorCode, Event, Place, SkipReason, SubscribeOptions, Subscribed, Subscription, Unrecovered,
+    Client, Cursor, Entry, Error, ErrorBody, ErrorCode, Event, Kind, Place, SkipReason, SubscribeOptions, Subscribed, Subscription,
+    Unrecovered,
     protocol::{ServerFrame, frame::Channels},
 };
 use support::*;
@@ -50,6 +51,20 @@ async fn speaks_json_too() {
     peer.entries([1, 2]).await;
     assert_eq!(event(&mut entries).await, Some(Event::Entry(entry(1))));
     assert_eq!(event(&mut entries).await, Some(Event::Entry(entry(2))));
+}
+
+#[tokio::test]
+async fn an_edit_and_a_deletion_say_what_they_refer_to() {
+    let server = Server::start().await.json();
+    let client = server.client().connect();
+    let mut peer = server.welcome().await;
+    let mut entries = subscribed(&client, &mut peer, SubscribeOptions::default(), durable(1)).await;
+    let edit = Entry { kind: Kind::Edit, refers: Some(1), ..entry(2) };
+    let deletion = Entry { kind: Kind::Delete, refers: Some(1), payload: vec![0xc0].into(), ..entry(3) };
+    peer.say([ServerFrame::Entry(edit.clone()), ServerFrame::Entry(deletion.clone())]).await;
+    assert_eq!(event(&mut entries).await, Some(Event::Entry(edit)));
+    assert_eq!(event(&mut entries).await, Some(Event::Entry(deletion)));
+    assert_eq!(entries.cursor(), Some(cursor(3)));
 }
 
 #[tokio::test]

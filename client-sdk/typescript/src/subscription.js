@@ -1,12 +1,18 @@
 /** One subscription as the program sees it. */
 
 /** @typedef {import('./sequence.js').Cursor} Cursor */
+/**
+ * An entry, as it came. Without a `kind` it is a message. `edit` and `delete` change the message whose seq is `ref`: the payload of an edit takes the place of
+ * the message's, and after a deletion both read null. Other kinds are to be ignored.
+ * @typedef {{channel: string, epoch?: number, seq?: number, ordinal?: number, kind?: 'edit' | 'delete' | string, ref?: number,
+ *   message_id?: string, publisher: string, key?: string, time: number, payload: any}} Entry
+ */
 /** @typedef {{since?: Cursor, slow?: 'close' | 'latest', presence?: boolean}} SubscribeOptions */
 
 /**
  * What is heard of one channel, across all connections. Its events are CustomEvents:
  *
- * `entry` and `skip` (detail: the frame), each once and in order; `subscribed` (detail: the server's answer), at the first and at
+ * `entry` (detail: {@link Entry}) and `skip` (detail: the frame), each once and in order; `subscribed` (detail: the server's answer), at the first and at
  * each resume; `reset` (detail: `{reason}`), before it, when not everything after the cursor is to follow; `presence`, after
  * `count` or `members` changed; `ended` (detail: HubbubError), the last.
  */

@@ -51,6 +51,21 @@ test('a subscription resumes from its cursor, and drops what it had', () => {
   assert.deepEqual(subscription.cursor, { epoch: 1, seq: 8 });
 });
 
+test('an edit and a deletion are entries, with what they refer to', () => {
+  const { subscription } = live();
+  const heard = [];
+  subscription.addEventListener('entry', ({ detail }) => heard.push([detail.seq, detail.kind, detail.ref, detail.payload]));
+  hear(entry(6));
+  hear(entry(7, { kind: 'edit', ref: 6, payload: 'new' }));
+  hear(entry(8, { kind: 'delete', ref: 6, payload: null }));
+  assert.deepEqual(heard, [
+    [6, undefined, undefined, 6],
+    [7, 'edit', 6, 'new'],
+    [8, 'delete', 6, null],
+  ]);
+  assert.deepEqual(subscription.cursor, { epoch: 1, seq: 8 });
+});
+
 test('what comes before the answer belongs to an earlier subscription', () => {
   const { told } = subscribe();
   const [{ id }] = said();

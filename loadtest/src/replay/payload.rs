@@ -52,7 +52,17 @@ mod tests {
 
     fn entry(payload: Bytes) -> Entry {
         let channel = ChannelName::parse("room:x").unwrap();
-        Entry { channel, place: None, kind: Kind::Message, message_id: None, publisher: "p".into(), key: None, time: 0, payload }
+        Entry {
+            channel,
+            place: None,
+            kind: Kind::Message,
+            refers: None,
+            message_id: None,
+            publisher: "p".into(),
+            key: None,
+            time: 0,
+            payload,
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ fields! {
     kind = "type", id = "id", token = "token", client = "client", channel = "channel", channels = "channels",
     since = "since", slow = "slow", message_id = "message_id", key = "key", payload = "payload", after = "after",
     before = "before", limit = "limit", result = "result", code = "code", message = "message", retry = "retry",
-    retry_after = "retry_after", epoch = "epoch", seq = "seq", ordinal = "ordinal", entry_kind = "kind",
+    retry_after = "retry_after", epoch = "epoch", seq = "seq", ordinal = "ordinal", entry_kind = "kind", refers = "ref",
     publisher = "publisher", time = "time", entries = "entries", from = "from", to = "to", count = "count",
     reason = "reason", reconnect_after = "reconnect_after", presence = "presence", user = "user",
     connections = "connections", joined = "joined", left = "left", members = "members",

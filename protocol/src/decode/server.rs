@@ -58,6 +58,7 @@ fn entry<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Entry, DecodeError> 
         channel: frame.channel()?,
         place,
         kind: frame.text(fields.entry_kind, "`kind`")?.map_or(Kind::Message, |kind| Kind::parse(&kind)),
+        refers: frame.integer(fields.refers, MAX_INTEGER, "`ref`")?,
         message_id: frame.message_id()?,
         publisher: Arc::from(&*frame.required_text(fields.publisher, "`publisher`")?),
         key: frame.key()?,

@@ -130,19 +130,29 @@ pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
 
 pub fn entry() -> impl Strategy<Value = Entry> {
     let place = (integer(), integer(), integer()).prop_map(|(epoch, seq, ordinal)| Place { epoch, seq, ordinal });
-    let kind = prop::sample::select(vec![Kind::Message, Kind::Other]);
-    (channel(), option::of(place), kind, option::of(message_id()), ".{0,20}", option::of(key()), integer(), payload()).prop_map(
-        |(channel, place, kind, message_id, publisher, key, time, payload)| Entry {
+    let kind = prop::sample::select(vec![Kind::Message, Kind::Edit, Kind::Delete, Kind::Other]);
+    (
+        channel(),
+        option::of(place),
+        kind,
+        option::of(integer()),
+        option::of(message_id()),
+        ".{0,20}",
+        option::of(key()),
+        integer(),
+        payload(),
+    )
+        .prop_map(|(channel, place, kind, refers, message_id, publisher, key, time, payload)| Entry {
             channel,
             place,
             kind,
+            refers,
             message_id,
             publisher: publisher.into(),
             key,
             time,
             payload,
-        },
-    )
+        })
 }
 
 pub fn member() -> impl Strategy<Value = Member> {

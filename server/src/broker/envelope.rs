@@ -27,6 +27,9 @@ struct Wire<'a> {
     #[serde(default)]
     place: Option<(u64, u64, u64)>,
     kind: &'a str,
+    /// Absent for messages: the release before wrote none, and ignores it.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    refers: Option<u64>,
     #[serde(default)]
     message_id: Option<MessageId>,
     publisher: &'a str,
@@ -70,6 +73,7 @@ pub fn encode(entries: &[Arc<Entry>]) -> Vec<u8> {
             channel: entry.channel.clone(),
             place: entry.place.map(|place| (place.epoch, place.seq, place.ordinal)),
             kind: entry.kind.as_str(),
+            refers: entry.refers,
             message_id: entry.message_id,
             publisher: &entry.publisher,
             key: entry.key.clone(),
@@ -103,6 +107,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, EnvelopeError> {
                 channel: wire.channel,
                 place: wire.place.map(|(epoch, seq, ordinal)| Place { epoch, seq, ordinal }),
                 kind: Kind::parse(wire.kind),
+                refers: wire.refers,
                 message_id: wire.message_id,
                 publisher: wire.publisher.into(),
                 key: wire.key,
@@ -122,6 +127,7 @@ mod tests {
             channel: ChannelName::parse("room:1").unwrap(),
             place: seq.map(|seq| Place { epoch: 1, seq, ordinal: seq }),
             kind: Kind::Message,
+            refers: None,
             message_id: Some(MessageId::new(1, [3; 10])),
             publisher: "alice".into(),
             key: Key::parse("k").ok(),
@@ -138,11 +144,52 @@ mod tests {
     }
 
     #[test]
+    fn an_edit_keeps_what_it_refers_to() {
+        let edit = Arc::new(Entry { kind: Kind::Edit, refers: Some(1), ..(*entry(Some(2))).clone() });
+        assert_eq!(decode(&encode(std::slice::from_ref(&edit))).unwrap(), [(*edit).clone()]);
+    }
+
+    #[test]
+    fn reads_the_release_before_and_is_read_by_it() {
+        // As that release wrote and read it: without `ref`.
+        #[derive(Serialize, Deserialize)]
+        struct Before<'a> {
+            channel: ChannelName,
+            #[serde(default)]
+            place: Option<(u64, u64, u64)>,
+            kind: &'a str,
+            publisher: &'a str,
+            time: u64,
+            #[serde(with = "raw")]
+            payload: &'a [u8],
+        }
+        let before = Before {
+            channel: ChannelName::parse("room:1").unwrap(),
+            place: Some((1, 2, 2)),
+            kind: "message",
+            publisher: "alice",
+            time: 7,
+            payload: &[0xc0],
+        };
+        let mut bytes = vec![VERSION];
+        [before].serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map()).unwrap();
+        assert_eq!(decode(&bytes).unwrap()[0].refers, None);
+        let edit = Arc::new(Entry { kind: Kind::Edit, refers: Some(1), ..(*entry(Some(2))).clone() });
+        let bytes = encode(&[edit, entry(Some(3))]);
+        let read: Vec<Before> = rmp_serde::from_slice(&bytes[1..]).unwrap();
+        assert_eq!(
+            read.iter().map(|entry| (entry.kind, entry.place)).collect::<Vec<_>>(),
+            [("edit", Some((1, 2, 2))), ("message", Some((1, 3, 3)))]
+        );
+    }
+
+    #[test]
     fn weighs_no_less_than_it_is() {
         let heaviest = Entry {
             channel: ChannelName::parse(&"c".repeat(limits::MAX_CHANNEL_NAME)).unwrap(),
             place: Some(Place { epoch: u64::MAX, seq: u64::MAX, ordinal: u64::MAX }),
             kind: Kind::Message,
+            refers: Some(u64::MAX),
             message_id: Some(MessageId::new(1, [3; 10])),
             publisher: "p".repeat(limits::MAX_TOKEN).into(),
             key: Key::parse(&"k".repeat(limits::MAX_KEY)).ok(),

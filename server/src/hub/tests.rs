@@ -29,6 +29,7 @@ pub(crate) fn delivery(channel: &ChannelName, seq: u64, number: u64, key: Option
         channel: channel.clone(),
         place: (seq > 0).then_some(Place { epoch: 1, seq, ordinal: seq }),
         kind: Kind::Message,
+        refers: None,
         message_id: None,
         publisher: "alice".into(),
         key: key.map(|key| Key::parse(&format!("k{key}")).unwrap()),

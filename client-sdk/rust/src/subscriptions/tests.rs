@@ -38,6 +38,7 @@ fn ephemeral() -> Entry {
         channel: channel("room:1"),
         place: None,
         kind: Kind::Message,
+        refers: None,
         message_id: None,
         publisher: "alice".into(),
         key: None,

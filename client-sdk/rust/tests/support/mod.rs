@@ -208,6 +208,7 @@ pub fn entry(seq: u64) -> Entry {
         channel: channel("room:1"),
         place: Some(Place { epoch: 1, seq, ordinal: seq }),
         kind: Kind::Message,
+        refers: None,
         message_id: Some(MessageId::new(NOW, [7; 10])),
         publisher: "bob".into(),
         key: None,

@@ -39,6 +39,7 @@ fn tick(time: u64) -> Arc<Delivery> {
         channel: ChannelName::parse("ticks").unwrap(),
         place: None,
         kind: Kind::Message,
+        refers: None,
         message_id: None,
         publisher: "clock".into(),
         key: None,

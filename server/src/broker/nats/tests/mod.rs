@@ -104,6 +104,7 @@ fn entry_of(channel: &str, seq: u64, bytes: usize) -> Arc<Entry> {
         channel: name(channel),
         place: Some(Place { epoch: 1, seq, ordinal: seq }),
         kind: Kind::Message,
+        refers: None,
         message_id: None,
         publisher: "alice".into(),
         key: None,
