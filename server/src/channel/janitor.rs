@@ -154,6 +154,7 @@ mod tests {
             channel: channel.clone(),
             publisher: "alice".into(),
             message_id: hubbub_protocol::MessageId::new(now - age_ms, world.chance.bytes()),
+            amends: None,
             key: None,
             payload: bytes::Bytes::from_static(&[0xc0]),
             digest: 0,

@@ -63,6 +63,7 @@ async fn a_channel_that_is_behind_all_the_time_does_not_keep_others_waiting() {
             channel: channel.clone(),
             publisher: "alice".into(),
             message_id: backend.world.id(),
+            amends: None,
             key: None,
             payload: Bytes::from([&[0xc5, 0x03, 0xe8][..], &[7; 1_000]].concat()),
             digest: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hubbub_protocol::{ChannelName, Cursor};
+use hubbub_protocol::{ChannelName, Cursor, Kind};
 use sqlx::SqliteConnection;
 
 use super::{Db, StoreError, events, read};
@@ -36,11 +36,11 @@ impl Head {
         self.ordinal as u64
     }
 
-    /// The place after this one, for a message of `epoch`. Epochs never fall within a log.
-    pub(super) fn advance(&mut self, epoch: i64) -> hubbub_protocol::Place {
+    /// The place after this one, for an entry of `epoch`. Epochs never fall within a log; only messages are counted.
+    pub(super) fn advance(&mut self, epoch: i64, kind: Kind) -> hubbub_protocol::Place {
         self.epoch = self.epoch.max(epoch);
         self.seq += 1;
-        self.ordinal += 1;
+        self.ordinal += i64::from(kind == Kind::Message);
         hubbub_protocol::Place { epoch: self.epoch as u64, seq: self.seq as u64, ordinal: self.ordinal as u64 }
     }
 }

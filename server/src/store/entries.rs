@@ -1,170 +1,15 @@
 //! The logs of durable channels: append, and read back.
 
-use std::{
-    collections::{HashMap, hash_map::Entry as Slot},
-    sync::{Arc, LazyLock},
-};
+mod append;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use hubbub_protocol::{ChannelName, Cursor, Entry, Key, Kind, MessageId, Place};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use super::{
-    Db, StoreError,
-    channels::{self, Head},
-    column, epoch, on,
-    publishes::{self, Answer},
-    read,
-    sqlite::Sqlite,
-};
+pub(super) use append::entry;
+pub use append::{Appended, NewEntry, append};
 
-/// A message on its way into a log.
-#[derive(Debug, Clone)]
-pub struct NewEntry {
-    /// Where.
-    pub channel: ChannelName,
-    /// By whom.
-    pub publisher: Arc<str>,
-    /// Unique in (channel, publisher).
-    pub message_id: MessageId,
-    /// What it is about.
-    pub key: Option<Key>,
-    /// One MessagePack value.
-    pub payload: Bytes,
-    /// Of key and payload: the same id with another digest is refused.
-    pub digest: i64,
-}
-
-/// What became of one message of a batch.
-#[derive(Debug, Clone)]
-pub enum Appended {
-    /// It has its place.
-    Stored(Arc<Entry>),
-    /// It had been published before: the first answer.
-    Duplicate {
-        /// Its place then.
-        seq: u64,
-        /// Its epoch then.
-        epoch: u64,
-        /// When.
-        time: u64,
-    },
-    /// Its id had been used for something else.
-    IdReused,
-}
-
-/// Appends `batch` in one transaction and answers each message by itself. Either all that are `Stored` are, or none.
-///
-/// # Errors
-/// [`StoreError::CommitUnknown`] if it is not known which; any other error if none is.
-pub async fn append(db: &Db, batch: &[NewEntry], now: u64) -> Result<Vec<Appended>, StoreError> {
-    match db {
-        Db::Sqlite(sqlite) => append_sqlite(sqlite, batch, now).await,
-        Db::Postgres(postgres) => postgres.append(batch, now).await,
-    }
-}
-
-async fn append_sqlite(sqlite: &Sqlite, batch: &[NewEntry], now: u64) -> Result<Vec<Appended>, StoreError> {
-    let mut tx = sqlite.begin().await?;
-    let (epoch, change) = epoch::count(&mut tx, batch.len()).await?;
-    let mut names: Vec<&ChannelName> = batch.iter().map(|new| &new.channel).collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut heads = channels::heads(&mut tx, &names, now).await?;
-    // After the heads are read: a publish that committed before them is seen here.
-    let ids: Vec<_> = batch.iter().map(|new| (heads[&new.channel].channel_id, new.message_id, &*new.publisher)).collect();
-    let known = publishes::lookup(&mut tx, &ids).await?;
-    let (answers, fresh) = number(batch, &mut heads, &known, epoch, now);
-    if !fresh.is_empty() {
-        insert(&mut tx, &fresh, now).await?;
-        publishes::insert(&mut tx, &fresh, now).await?;
-        channels::advance(&mut tx, heads.values(), change, now).await?;
-    }
-    tx.commit().await.map_err(StoreError::CommitUnknown)?;
-    Ok(answers)
-}
-
-type Fresh<'a> = Vec<(&'a NewEntry, i64, Place)>;
-
-/// Gives each new message the next place of its channel, and each old one its first answer.
-fn number<'a>(
-    batch: &'a [NewEntry],
-    heads: &mut HashMap<ChannelName, Head>,
-    known: &HashMap<(i64, MessageId, String), Answer>,
-    epoch: i64,
-    now: u64,
-) -> (Vec<Appended>, Fresh<'a>) {
-    let mut answers = Vec::with_capacity(batch.len());
-    let mut fresh = Vec::with_capacity(batch.len());
-    let mut in_batch: HashMap<(i64, MessageId, &str), Answer> = HashMap::with_capacity(batch.len());
-    for new in batch {
-        let head = heads.get_mut(&new.channel).expect("every channel of the batch has a head");
-        let channel_id = head.channel_id;
-        let before = known.get(&(channel_id, new.message_id, new.publisher.to_string())).copied();
-        let answer = match in_batch.entry((channel_id, new.message_id, &new.publisher)) {
-            Slot::Occupied(first) => repeat(*first.get(), new.digest),
-            Slot::Vacant(_) if before.is_some_and(|first| first.digest != new.digest) => Appended::IdReused,
-            Slot::Vacant(slot) => match before {
-                Some(first) => repeat(first, new.digest),
-                None => {
-                    let place = head.advance(epoch);
-                    slot.insert(Answer { seq: place.seq, epoch: place.epoch, time: now, digest: new.digest });
-                    fresh.push((new, channel_id, place));
-                    Appended::Stored(Arc::new(entry(new, place, now)))
-                }
-            },
-        };
-        answers.push(answer);
-    }
-    (answers, fresh)
-}
-
-fn repeat(first: Answer, digest: i64) -> Appended {
-    if first.digest == digest { Appended::Duplicate { seq: first.seq, epoch: first.epoch, time: first.time } } else { Appended::IdReused }
-}
-
-pub(super) fn entry(new: &NewEntry, place: Place, time: u64) -> Entry {
-    Entry {
-        channel: new.channel.clone(),
-        place: Some(place),
-        kind: Kind::Message,
-        message_id: Some(new.message_id),
-        publisher: new.publisher.clone(),
-        key: new.key.clone(),
-        time,
-        payload: new.payload.clone(),
-    }
-}
-
-static INSERT: LazyLock<[String; 5]> = LazyLock::new(|| {
-    publishes::statements(
-        "INSERT INTO entries (channel_id, seq, epoch, ordinal, kind, message_id, publisher, key, time, payload) VALUES",
-        10,
-        "",
-    )
-});
-
-async fn insert(conn: &mut SqliteConnection, rows: &[(&NewEntry, i64, Place)], now: u64) -> Result<(), StoreError> {
-    for (size, piece) in publishes::pieces(rows) {
-        let mut query = sqlx::query(INSERT[size].as_str());
-        for (new, channel_id, place) in piece {
-            query = query
-                .bind(*channel_id)
-                .bind(place.seq as i64)
-                .bind(place.epoch as i64)
-                .bind(place.ordinal as i64)
-                .bind(Kind::Message.as_str())
-                .bind(&new.message_id.as_bytes()[..])
-                .bind(&*new.publisher)
-                .bind(new.key.as_ref().map(Key::as_str))
-                .bind(now as i64)
-                .bind(&new.payload[..]);
-        }
-        query.execute(&mut *conn).await?;
-    }
-    Ok(())
-}
+use super::{Db, StoreError, channels::Head, column, on, read};
 
 /// Which entries a read may see, and how much of them.
 #[derive(Debug, Clone, Copy)]
@@ -184,9 +29,9 @@ pub struct Page {
 /// # Errors
 /// [`StoreError::Database`], [`StoreError::Corrupt`].
 pub async fn page(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
-    const SQL: &str = "SELECT seq, epoch, ordinal, kind, message_id, publisher, key, time, payload FROM entries
+    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
          WHERE channel_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4";
-    collect(db, SQL, channel, channel_id, page).await
+    Ok(collect(db, SQL, channel, channel_id, page).await?.entries)
 }
 
 /// The newest entries of `page`'s range instead of its oldest; oldest first all the same.
@@ -194,25 +39,47 @@ pub async fn page(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -
 /// # Errors
 /// [`StoreError::Database`], [`StoreError::Corrupt`].
 pub async fn page_backwards(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
-    const SQL: &str = "SELECT seq, epoch, ordinal, kind, message_id, publisher, key, time, payload FROM entries
+    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
          WHERE channel_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4";
-    let mut entries = collect(db, SQL, channel, channel_id, page).await?;
+    let mut entries = collect(db, SQL, channel, channel_id, page).await?.entries;
     entries.reverse();
     Ok(entries)
 }
 
-/// The newest entry of each key in `page`'s range; entries without a key are of one key.
+/// The messages in `page`'s range, without what changed them, oldest first.
+pub(super) async fn messages(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
+    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
+         WHERE channel_id = $1 AND seq > $2 AND seq <= $3 AND kind = 'message' ORDER BY seq LIMIT $4";
+    collect(db, SQL, channel, channel_id, page).await
+}
+
+/// The newest of them, newest first.
+pub(super) async fn messages_backwards(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
+    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
+         WHERE channel_id = $1 AND seq > $2 AND seq <= $3 AND kind = 'message' ORDER BY seq DESC LIMIT $4";
+    collect(db, SQL, channel, channel_id, page).await
+}
+
+/// The newest entry of each key in `page`'s range; messages without a key are of one key. An edit or a deletion stands for itself: only a
+/// later one of the same message takes its place.
 ///
 /// # Errors
 /// [`StoreError::Database`], [`StoreError::Corrupt`].
 pub async fn latest(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
-    const SQL: &str = "SELECT seq, epoch, ordinal, kind, message_id, publisher, key, time, payload FROM entries
+    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
          WHERE channel_id = $1 AND seq IN
-         (SELECT MAX(seq) FROM entries WHERE channel_id = $1 AND seq > $2 AND seq <= $3 GROUP BY key) ORDER BY seq LIMIT $4";
-    collect(db, SQL, channel, channel_id, page).await
+         (SELECT MAX(seq) FROM entries WHERE channel_id = $1 AND seq > $2 AND seq <= $3 GROUP BY key, ref) ORDER BY seq LIMIT $4";
+    Ok(collect(db, SQL, channel, channel_id, page).await?.entries)
 }
 
-async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
+/// What a read brought.
+pub(super) struct Collected {
+    pub(super) entries: Vec<Entry>,
+    /// Whether it was not the bytes that ended it.
+    pub(super) whole: bool,
+}
+
+async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
     let mut entries = Vec::new();
     let mut bytes = 0;
     read!(db, pool => {
@@ -220,12 +87,12 @@ async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: 
         while let Some(row) = rows.try_next().await? {
             bytes += row.payload.len();
             if bytes > page.bytes && !entries.is_empty() {
-                break;
+                return Ok(Collected { entries, whole: false });
             }
             entries.push(row.entry(channel)?);
         }
     });
-    Ok(entries)
+    Ok(Collected { entries, whole: true })
 }
 
 #[derive(FromRow)]
@@ -234,6 +101,8 @@ struct Row {
     epoch: i64,
     ordinal: i64,
     kind: String,
+    #[sqlx(rename = "ref")]
+    refers: Option<i64>,
     message_id: Vec<u8>,
     publisher: String,
     key: Option<String>,
@@ -248,6 +117,7 @@ impl Row {
             channel: channel.clone(),
             place: Some(Place { epoch: self.epoch as u64, seq: self.seq as u64, ordinal: self.ordinal as u64 }),
             kind: Kind::parse(&self.kind),
+            refers: self.refers.map(|seq| seq as u64),
             message_id: MessageId::from_bytes(&self.message_id),
             publisher: self.publisher.into(),
             key,
@@ -332,14 +202,4 @@ pub async fn trim(db: &Db, channel_id: i64, first: u64, limit: u32) -> Result<u6
     .map(|done| done.rows_affected()))?;
     tx.commit().await?;
     Ok(deleted)
-}
-
-impl Appended {
-    /// The entry, if it is new.
-    pub fn stored(&self) -> Option<&Arc<Entry>> {
-        match self {
-            Appended::Stored(entry) => Some(entry),
-            Appended::Duplicate { .. } | Appended::IdReused => None,
-        }
-    }
 }

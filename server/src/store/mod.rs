@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api_keys;
+pub mod amendments;
 pub mod audit;
 pub mod bans;
 pub mod channels;
@@ -17,6 +18,7 @@ mod lease;
 pub mod listing;
 pub mod look;
 pub mod members;
+pub mod messages;
 mod migrate;
 pub mod pasts;
 pub mod people;

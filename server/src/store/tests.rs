@@ -1,5 +1,6 @@
 //! The store against a plain model: what is appended, what is answered, what is read back; and its memory of its own past.
 
+mod amendments;
 mod postgres;
 mod publish;
 mod rewind;
@@ -71,6 +72,7 @@ impl Small {
             channel: channel(case, self.channel),
             publisher: if self.publisher == 0 { "alice" } else { "bob" }.into(),
             message_id: MessageId::new(1_000, [self.id; 10]),
+            amends: None,
             key: self.key.map(|key| Key::parse(&format!("k{key}")).unwrap()),
             payload: Bytes::from(vec![0xc4, 2, self.content, self.id]),
             digest: i64::from(self.content) - 7,
@@ -108,6 +110,7 @@ impl Model {
                     channel: new.channel,
                     place: Some(hubbub_protocol::Place { epoch: 1, seq, ordinal: seq }),
                     kind: hubbub_protocol::Kind::Message,
+                    refers: None,
                     message_id: Some(new.message_id),
                     publisher: new.publisher,
                     key: new.key,
@@ -141,6 +144,7 @@ fn expected(appended: &Appended) -> Expected {
         Appended::Stored(entry) => Expected::Stored(entry.place.unwrap().seq),
         Appended::Duplicate { seq, time, .. } => Expected::Duplicate(*seq, *time),
         Appended::IdReused => Expected::IdReused,
+        Appended::Unfit(unfit) => panic!("a message amends nothing: {unfit:?}"),
     }
 }
 

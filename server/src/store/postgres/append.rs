@@ -1,4 +1,5 @@
-//! The append: one call of `hubbub_append`, which is one statement, one transaction and one round trip.
+//! The append: one call of `hubbub_append`, or of `hubbub_amend` where there are edits or deletions: one statement, one transaction and one
+//! round trip.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,6 +9,7 @@ use tokio::time::timeout;
 use super::{Postgres, STATEMENT, past::Past, silence};
 use crate::store::{
     StoreError,
+    amendments::{Authority, Unfit},
     entries::{Appended, NewEntry, entry},
 };
 
@@ -17,6 +19,11 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(5);
 /// A server that does not even say that it gave up is not there any more.
 const PATIENCE: Duration = Duration::from_secs(STATEMENT.as_secs() + 2);
+
+const APPEND: &str = "SELECT kinds, epochs, seqs, ordinals, times, epoch, mark, lsn, raised
+     FROM hubbub_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const AMEND: &str = "SELECT kinds, epochs, seqs, ordinals, times, epoch, mark, lsn, raised
+     FROM hubbub_amend($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 impl Postgres {
     /// See [`crate::store::entries::append`].
@@ -60,23 +67,28 @@ impl Postgres {
             batch.iter().map(|new| heads.of(new.channel.as_str())).collect()
         };
         let column = |of: fn(&NewEntry) -> &[u8]| batch.iter().map(of).collect::<Vec<_>>();
-        sqlx::query_as(
-            "SELECT kinds, epochs, seqs, ordinals, times, epoch, mark, lsn, raised 
-             FROM hubbub_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(batch.iter().map(|new| new.channel.as_str()).collect::<Vec<_>>())
-        .bind(batch.iter().map(|new| &*new.publisher).collect::<Vec<_>>())
-        .bind(column(|new| new.message_id.as_bytes()))
-        .bind(batch.iter().map(|new| new.key.as_ref().map(|key| key.as_str())).collect::<Vec<_>>())
-        .bind(column(|new| &new.payload))
-        .bind(batch.iter().map(|new| new.digest).collect::<Vec<_>>())
-        .bind(now as i64)
-        .bind(&seen.mark)
-        .bind(seen.lsn)
-        .bind(seen.epoch)
-        .bind(seen_heads)
-        .fetch_one(conn)
-        .await
+        let amends = batch.iter().any(|new| new.amends.is_some());
+        let mut query = sqlx::query_as(if amends { AMEND } else { APPEND })
+            .bind(batch.iter().map(|new| new.channel.as_str()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|new| &*new.publisher).collect::<Vec<_>>())
+            .bind(column(|new| new.message_id.as_bytes()));
+        if amends {
+            query = query
+                .bind(batch.iter().map(|new| new.kind().as_str()).collect::<Vec<_>>())
+                .bind(batch.iter().map(|new| new.refers().map(crate::store::column)).collect::<Vec<_>>())
+                .bind(batch.iter().map(|new| new.amends.is_some_and(|it| it.authority == Authority::Own)).collect::<Vec<_>>());
+        }
+        query
+            .bind(batch.iter().map(|new| new.key.as_ref().map(|key| key.as_str())).collect::<Vec<_>>())
+            .bind(column(|new| &new.payload))
+            .bind(batch.iter().map(|new| new.digest).collect::<Vec<_>>())
+            .bind(now as i64)
+            .bind(&seen.mark)
+            .bind(seen.lsn)
+            .bind(seen.epoch)
+            .bind(seen_heads)
+            .fetch_one(conn)
+            .await
     }
 }
 
@@ -132,6 +144,9 @@ impl Row {
                 }
                 1 => Ok(Appended::Duplicate { seq, epoch, time: self.times[at] as u64 }),
                 2 => Ok(Appended::IdReused),
+                3 => Ok(Appended::Unfit(Unfit::NoMessage)),
+                4 => Ok(Appended::Unfit(Unfit::NotAuthor)),
+                5 => Ok(Appended::Unfit(Unfit::Deleted)),
                 _ => Err(StoreError::Corrupt("a message was answered by an unknown kind")),
             }
         };

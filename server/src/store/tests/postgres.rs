@@ -23,6 +23,7 @@ fn message(channel: &str, publisher: &str, id: u32) -> NewEntry {
         channel: ChannelName::parse(channel).unwrap(),
         publisher: publisher.into(),
         message_id: MessageId::new(1_000, random),
+        amends: None,
         key: None,
         payload: Bytes::from_static(&[1]),
         digest: 0,

@@ -32,7 +32,7 @@ async fn a_retry_through_the_other_door_is_the_same_message() {
         };
         let digest = crate::channel::digest(&message);
         let NewMessage { channel, message_id, key, payload } = message;
-        let new = NewEntry { channel, publisher: "alice".into(), message_id: message_id.unwrap(), key, payload, digest };
+        let new = NewEntry { channel, publisher: "alice".into(), message_id: message_id.unwrap(), amends: None, key, payload, digest };
         let row = sqlx::query("SELECT hubbub_publish_msgpack($1, $2::uuid, $3, $4, 'alice')")
             .bind(new.channel.as_str())
             .bind(new.message_id.to_string())

@@ -1,0 +1,2 @@
+DROP INDEX entries_amendments;
+ALTER TABLE entries DROP COLUMN ref;
