@@ -237,6 +237,11 @@ impl App {
         self.address
     }
 
+    /// Its use cases.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
+    }
+
     /// What it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

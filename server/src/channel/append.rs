@@ -194,6 +194,10 @@ impl Writer {
                 self.metrics.publishes.of(PublishResult::Refused).increment(1);
                 Err(Refused::IdReused)
             }
+            Appended::Unfit(unfit) => {
+                self.metrics.publishes.of(PublishResult::Refused).increment(1);
+                Err(unfit.into())
+            }
         }
     }
 

@@ -3,12 +3,14 @@
 //! Sessions and REST call [`Channels`]; it asks the grants, keeps the bounds, and speaks to the store and the feeds. It knows no
 //! socket and no format.
 
+mod amend;
 mod append;
 pub mod feed;
 mod history;
 mod info;
 mod janitor;
 mod looker;
+mod messages;
 pub mod presence;
 mod publish;
 mod refused;
@@ -33,10 +35,12 @@ use crate::{
 use feed::{Feeds, Keep, Looks};
 use presence::Presence;
 
+pub use amend::Authority;
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
 pub use janitor::Chores;
 pub use looker::Watch;
+pub use messages::{Message, MessagePage, Range};
 #[cfg(test)]
 pub(crate) use publish::digest;
 pub use publish::{NewMessage, Ticket};

@@ -74,13 +74,13 @@ impl Channels {
             None => self.world.id(),
         };
         if self.namespace(&message.channel).is_durable() {
-            self.enqueue(identity, message, message_id).await
+            self.publish_durable(identity, message, message_id).await
         } else {
             Ok(Ticket::Done(self.publish_ephemeral(identity, message, message_id, now).await))
         }
     }
 
-    fn check_age(&self, id: MessageId, now: u64) -> Result<MessageId, Refused> {
+    pub(super) fn check_age(&self, id: MessageId, now: u64) -> Result<MessageId, Refused> {
         if id.unix_ms() + (self.config.channel.dedup_window.as_millis() as u64) < now {
             return Err(Refused::TooOld);
         }
@@ -90,10 +90,14 @@ impl Channels {
         Ok(id)
     }
 
-    async fn enqueue(&self, identity: &Identity, message: NewMessage, message_id: MessageId) -> Result<Ticket, Refused> {
+    async fn publish_durable(&self, identity: &Identity, message: NewMessage, message_id: MessageId) -> Result<Ticket, Refused> {
         let digest = digest(&message);
         let NewMessage { channel, key, payload, .. } = message;
-        let entry = NewEntry { channel, publisher: identity.user.clone(), message_id, key, payload, digest };
+        self.append(NewEntry { channel, publisher: identity.user.clone(), message_id, amends: None, key, payload, digest }).await
+    }
+
+    /// Puts `entry` into its writer's queue.
+    pub(super) async fn append(&self, entry: NewEntry) -> Result<Ticket, Refused> {
         let (reply, answer) = oneshot::channel();
         match self.queue(&entry.channel).send_timeout(Pending { entry, reply }, PATIENCE).await {
             Ok(()) => Ok(Ticket::Waiting(answer)),
@@ -109,6 +113,7 @@ impl Channels {
             channel: channel.clone(),
             place: None,
             kind: Kind::Message,
+            refers: None,
             message_id: Some(message_id),
             publisher,
             key,
@@ -123,14 +128,17 @@ impl Channels {
     }
 }
 
-/// Tells one content from another: 64 bits of SHA-256 over key and payload. It guards a publisher against its own mistake, not
-/// against an attacker, who could only deceive himself.
+/// Tells one message from another by key and payload.
 pub(crate) fn digest(message: &NewMessage) -> i64 {
-    let mut digest = Digest::new(&SHA256);
     let key = message.key.as_ref().map_or("", Key::as_str);
-    digest.update(&[key.len() as u8]);
-    digest.update(key.as_bytes());
-    digest.update(&message.payload);
+    digest_of(&[&[key.len() as u8], key.as_bytes(), &message.payload])
+}
+
+/// Tells one content from another: 64 bits of SHA-256. It guards a publisher against its own mistake, not against an attacker, who could only
+/// deceive himself.
+pub(super) fn digest_of(parts: &[&[u8]]) -> i64 {
+    let mut digest = Digest::new(&SHA256);
+    parts.iter().for_each(|part| digest.update(part));
     let mut first = [0; 8];
     first.copy_from_slice(&digest.finish().as_ref()[..8]);
     i64::from_be_bytes(first)

@@ -21,6 +21,12 @@ pub enum Refused {
     ChannelInvalid,
     #[error("nothing was ever published in this channel")]
     NotFound,
+    #[error("there is no such message, or none any more")]
+    NoMessage,
+    #[error("the message was published by somebody else")]
+    NotAuthor,
+    #[error("the message was deleted")]
+    Deleted,
     #[error("this channel is ephemeral and keeps nothing")]
     NotDurable,
     #[error("the channel's namespace has no presence")]
@@ -65,11 +71,12 @@ impl Refused {
     /// The code on the wire.
     pub fn code(self) -> ErrorCode {
         match self {
-            Refused::Forbidden => ErrorCode::Forbidden,
+            Refused::Forbidden | Refused::NotAuthor => ErrorCode::Forbidden,
             Refused::ChannelInvalid => ErrorCode::ChannelInvalid,
             Refused::Banned => ErrorCode::Banned,
             Refused::Revoked => ErrorCode::Revoked,
-            Refused::NotFound | Refused::Absent => ErrorCode::NotFound,
+            Refused::NotFound | Refused::Absent | Refused::NoMessage => ErrorCode::NotFound,
+            Refused::Deleted => ErrorCode::Conflict,
             Refused::NotDurable => ErrorCode::NotDurable,
             Refused::PresenceDisabled => ErrorCode::PresenceDisabled,
             Refused::PayloadTooLarge => ErrorCode::PayloadTooLarge,

@@ -9,6 +9,7 @@
 mod matrix;
 
 mod acknowledged;
+mod amend;
 mod bounds;
 mod browsers;
 mod cluster;

@@ -2,10 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use hubbub_protocol::{Cursor, MessageId};
+use bytes::Bytes;
+use hubbub_protocol::{Cursor, Entry, Kind, MessageId};
 
 use super::{Bounds, Keep, Resume};
 use crate::hub::Delivery;
+
+/// What is left of a payload that was deleted, in MessagePack.
+const NIL: u8 = 0xc0;
 
 /// The recent end of a channel's log: `floor`, then the entries `floor.seq + 1 ..= position.seq` without holes.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ impl Log {
             log.floor = Cursor { epoch: if first.seq() == 1 { 0 } else { u64::MAX }, seq: first.seq() - 1 };
             log.bytes = recent.iter().map(|delivery| delivery.weight()).sum();
             log.recent = recent.into();
+            log.heed_all();
         }
         log
     }
@@ -69,6 +74,7 @@ impl Log {
             self.floor = older.floor;
             self.bytes += older.bytes;
             self.recent = older.recent.into_iter().chain(self.recent.drain(..)).collect();
+            self.heed_all();
         }
     }
 
@@ -97,7 +103,30 @@ impl Log {
         self.position = cursor;
         self.bytes += delivery.weight();
         self.recent.push_back(delivery.clone());
+        self.heed(&delivery.entry);
         Fit::Next
+    }
+
+    /// A deletion takes the payloads of the message that it refers to and of its edits: whoever resumes from here gets what the store has.
+    fn heed(&mut self, entry: &Entry) {
+        let (Kind::Delete, Some(refers)) = (entry.kind, entry.refers) else { return };
+        // Edits come after their message, and before its deletion.
+        let from = refers.saturating_sub(self.floor.seq + 1).min(self.recent.len() as u64) as usize;
+        for held in self.recent.range_mut(from..) {
+            let is_message = held.seq() == refers;
+            let is_edit = held.entry.kind == Kind::Edit && held.entry.refers == Some(refers);
+            if is_message || is_edit {
+                self.bytes -= held.weight();
+                *held = Delivery::new(Arc::new(Entry { payload: Bytes::from_static(&[NIL]), ..(*held.entry).clone() }));
+                self.bytes += held.weight();
+            }
+        }
+    }
+
+    /// The same for every deletion that is here: what was read from the store in several reads may be older than they are.
+    fn heed_all(&mut self) {
+        let deletions: Vec<_> = self.recent.iter().filter(|held| held.entry.kind == Kind::Delete).map(|held| held.entry.clone()).collect();
+        deletions.iter().for_each(|deletion| self.heed(deletion));
     }
 
     /// Begins anew with `delivery`, whose elders are nowhere to be had.
@@ -157,8 +186,7 @@ impl Log {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
-    use hubbub_protocol::{ChannelName, Entry, Kind, Place};
+    use hubbub_protocol::{ChannelName, Place};
 
     use super::*;
 
@@ -169,6 +197,7 @@ mod tests {
             channel: ChannelName::parse("room:1").unwrap(),
             place: Some(Place { epoch, seq, ordinal: seq }),
             kind: Kind::Message,
+            refers: None,
             message_id: None,
             publisher: "alice".into(),
             key: None,
@@ -229,6 +258,43 @@ mod tests {
         assert_eq!(log.judge(Some(at(1, 4)), 0), Resume::AskStore);
         assert_eq!(log.judge(Some(at(2, 8)), 0), Resume::AskStore);
         assert_eq!(log.judge(Some(at(1, 5)), 101), Resume::AskStore, "the next entry is too old to be shown");
+    }
+
+    fn amendment(seq: u64, kind: Kind, refers: u64, text: &'static [u8]) -> Arc<Delivery> {
+        let entry = Entry { kind, refers: Some(refers), payload: Bytes::from_static(text), ..(*delivery(1, seq).entry).clone() };
+        Delivery::new(Arc::new(entry))
+    }
+
+    fn text(seq: u64) -> Arc<Delivery> {
+        Delivery::new(Arc::new(Entry { payload: Bytes::from_static(&[0xa1, b'x']), ..(*delivery(1, seq).entry).clone() }))
+    }
+
+    fn payloads(log: &Log) -> Vec<&[u8]> {
+        log.recent.iter().map(|held| &*held.entry.payload).collect()
+    }
+
+    #[test]
+    fn forgets_what_was_deleted() {
+        let mut log = Log::new(at(1, 0), vec![], KEEP);
+        for delivery in [text(1), text(2), amendment(3, Kind::Edit, 1, &[7]), amendment(4, Kind::Edit, 2, &[8])] {
+            log.accept(&delivery, 1);
+        }
+        assert_eq!(log.accept(&amendment(5, Kind::Delete, 1, &[0xc0]), 1), Fit::Next);
+        assert_eq!(payloads(&log), [&[0xc0][..], &[0xa1, b'x'], &[0xc0], &[8], &[0xc0]]);
+        assert_eq!(log.bytes(), log.recent.iter().map(|held| held.weight()).sum::<usize>());
+        log.trim(&Bounds { entries: 3, bytes: usize::MAX, total_bytes: usize::MAX }, 1);
+        log.accept(&amendment(6, Kind::Delete, 2, &[0xc0]), 1);
+        assert_eq!(payloads(&log), [&[0xc0][..], &[0xc0], &[0xc0], &[0xc0]], "its message is not here, its edit is");
+    }
+
+    #[test]
+    fn forgets_what_was_deleted_while_it_was_read() {
+        let loaded = vec![text(2), amendment(3, Kind::Edit, 2, &[7]), amendment(4, Kind::Delete, 2, &[0xc0])];
+        assert_eq!(payloads(&Log::new(at(1, 4), loaded, KEEP)), [[0xc0]; 3]);
+        let mut log = Log::new(at(1, 2), vec![], KEEP);
+        log.accept(&amendment(3, Kind::Delete, 1, &[0xc0]), 1);
+        log.prepend(vec![text(1), text(2)]);
+        assert_eq!(payloads(&log), [&[0xc0][..], &[0xa1, b'x'], &[0xc0]]);
     }
 
     #[test]

@@ -328,7 +328,9 @@ fn count(metrics: &Metrics, slice: &Slice) {
 
 fn newest_of_each_key<'a>(after: impl DoubleEndedIterator<Item = &'a Arc<Delivery>>) -> Vec<Arc<Delivery>> {
     let mut keys = HashSet::new();
-    let mut newest: Vec<_> = after.rev().filter(|delivery| keys.insert(delivery.entry.key.as_ref())).cloned().collect();
+    // An edit or a deletion takes the place of earlier ones of the same message only.
+    let mut newest: Vec<_> =
+        after.rev().filter(|delivery| keys.insert((delivery.entry.key.as_ref(), delivery.entry.refers))).cloned().collect();
     newest.reverse();
     newest
 }

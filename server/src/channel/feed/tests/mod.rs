@@ -94,6 +94,7 @@ impl House {
             channel: channel.clone(),
             publisher: "alice".into(),
             message_id: MessageId::new(self.world.clock.now(), self.world.chance.bytes()),
+            amends: None,
             key: key.map(|key| Key::parse(&format!("k{key}")).unwrap()),
             payload: payload(size),
             digest: 0,

@@ -1,0 +1,100 @@
+//! Edit and delete: entries that change a message of a durable channel's log. Whether they fit is decided where they are stored.
+
+use bytes::Bytes;
+use hubbub_protocol::{ChannelName, Kind, MessageId};
+
+use super::{Channels, Refused, Ticket, publish::digest_of};
+use crate::{
+    auth::{Act, Identity},
+    store::{
+        amendments::{Amendment, Unfit},
+        channels,
+        entries::NewEntry,
+    },
+    telemetry::ReadKind,
+};
+
+pub use crate::store::amendments::Authority;
+
+/// MessagePack's nil: what a deletion says.
+const NIL: Bytes = Bytes::from_static(&[0xc0]);
+/// Begins what an amendment's digest is made of. A message's begins with the length of its key, which is lower.
+const DIGEST: u8 = 0xff;
+
+impl Channels {
+    /// Accepts a new payload for a message of `identity`'s own, the one at `seq`; the ticket tells the place of the edit itself. A retry with
+    /// the same id gets the first answer.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing was stored. The ticket comes to [`Refused::NoMessage`], [`Refused::NotAuthor`] or [`Refused::Deleted`] if the edit
+    /// does not fit.
+    pub async fn edit(
+        &self,
+        identity: &Identity,
+        channel: &ChannelName,
+        seq: u64,
+        message_id: Option<MessageId>,
+        payload: Bytes,
+    ) -> Result<Ticket, Refused> {
+        if payload.len() > self.config.channel.payload {
+            return Err(Refused::PayloadTooLarge);
+        }
+        let amendment = Amendment { kind: Kind::Edit, refers: seq, authority: Authority::Own };
+        self.amend(identity, channel, message_id, amendment, payload).await
+    }
+
+    /// Accepts the deletion of the message at `seq`: its payload and those of its edits are gone with the commit, and their entries stay. With
+    /// [`Authority::Moderate`] it may be anybody's: the caller has asked whether `identity` may.
+    ///
+    /// # Errors
+    /// As [`Channels::edit`].
+    pub async fn delete(
+        &self,
+        identity: &Identity,
+        channel: &ChannelName,
+        seq: u64,
+        message_id: Option<MessageId>,
+        authority: Authority,
+    ) -> Result<Ticket, Refused> {
+        self.amend(identity, channel, message_id, Amendment { kind: Kind::Delete, refers: seq, authority }, NIL).await
+    }
+
+    async fn amend(
+        &self,
+        identity: &Identity,
+        channel: &ChannelName,
+        message_id: Option<MessageId>,
+        amendment: Amendment,
+        payload: Bytes,
+    ) -> Result<Ticket, Refused> {
+        if amendment.authority == Authority::Own {
+            self.access.may(identity, Act::Publish, channel).await?;
+        }
+        if !self.namespace(channel).is_durable() {
+            return Err(Refused::NotDurable);
+        }
+        self.metrics.store_reads.of(ReadKind::Head).increment(1);
+        let head = channels::head(&self.db, channel).await.map_err(|_| Refused::Unavailable)?;
+        // Beyond the head there is nothing to change; and a channel where nothing was published is not to be made by this.
+        if head.is_none_or(|head| head.cursor().seq < amendment.refers) {
+            return Err(Refused::NoMessage);
+        }
+        let message_id = match message_id {
+            Some(id) => self.check_age(id, self.world.clock.now())?,
+            None => self.world.id(),
+        };
+        let digest = digest_of(&[&[DIGEST], amendment.kind.as_str().as_bytes(), &amendment.refers.to_be_bytes(), &payload]);
+        let (channel, publisher) = (channel.clone(), identity.user.clone());
+        self.append(NewEntry { channel, publisher, message_id, amends: Some(amendment), key: None, payload, digest }).await
+    }
+}
+
+impl From<Unfit> for Refused {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::NoMessage => Refused::NoMessage,
+            Unfit::NotAuthor => Refused::NotAuthor,
+            Unfit::Deleted => Refused::Deleted,
+        }
+    }
+}
