@@ -4,6 +4,7 @@
  */
 
 import { byId, say } from './dom.js';
+import { Amendments } from './amendments.js';
 import { Message, note } from './message.js';
 import { count } from './words.js';
 
@@ -23,6 +24,8 @@ export class Log {
   #byId = new Map();
   /** Those with a seq, ascending. @type {Message[]} */
   #stored = [];
+  /** What became of messages, here or not. */
+  #amendments = new Amendments();
   #again;
   #user = null;
   #unseen = 0;
@@ -58,7 +61,10 @@ export class Log {
 
   /** What was published. False if it was there already: our own, or one that came twice. */
   add(entry) {
-    if (entry.kind) return false;
+    if (entry.kind) {
+      this.#amend(entry);
+      return false;
+    }
     const known = this.#byId.get(entry.message_id);
     if (known) {
       this.stored(entry.message_id, entry);
@@ -79,7 +85,10 @@ export class Log {
     this.#root.setAttribute('aria-live', 'off');
     const follows = this.#follows;
     const fromEnd = this.#root.scrollHeight - this.#root.scrollTop;
-    for (const entry of entries) if (!entry.kind && !this.#byId.has(entry.message_id)) this.#place(this.#made(entry));
+    for (const entry of entries) {
+      if (entry.kind) this.#amend(entry);
+      else if (!this.#byId.has(entry.message_id)) this.#place(this.#made(entry));
+    }
     this.#olderButton.hidden = !more;
     this.#say();
     this.#root.scrollTop = follows ? this.#root.scrollHeight : this.#root.scrollHeight - fromEnd;
@@ -142,6 +151,7 @@ export class Log {
     }
     for (const line of this.#list.querySelectorAll('.note')) line.remove();
     this.#stored = [];
+    this.#amendments = new Amendments();
     this.#olderButton.hidden = true;
   }
 
@@ -151,12 +161,20 @@ export class Log {
     return message;
   }
 
+  /** An edit or a deletion. Its message may be loaded later. */
+  #amend(entry) {
+    this.#amendments.add(entry);
+    const message = this.#stored.find(({ seq }) => seq === entry.ref);
+    if (message) this.#amendments.apply(message);
+  }
+
   /** Puts a message with a seq where it belongs: nearly always at the end, or at the beginning. */
   #place(message) {
     let at = this.#stored.length;
     while (at > 0 && this.#stored[at - 1].seq > message.seq) at -= 1;
     const after = this.#stored[at];
     this.#stored.splice(at, 0, message);
+    this.#amendments.apply(message);
     if (after) after.node.before(message.node);
     else this.#settle(message.node);
     for (const one of [message, after]) if (one) this.#dress(one);

@@ -19,6 +19,8 @@ export class Message {
   #day = element('p', { class: 'day', hidden: true });
   #author;
   #clock = element('time');
+  #text = element('p', { class: 'text', dir: 'auto', 'data-testid': 'message-text' });
+  #mark = element('span', { class: 'mark', hidden: true, 'data-testid': 'message-mark' }, 'edited');
   #place = element('span', { class: 'place', title: 'Its place in the channel: 1, 2, 3 … without holes' });
   #status = element('p', { class: 'status', hidden: true });
 
@@ -36,10 +38,12 @@ export class Message {
       { class: 'message', 'data-testid': 'message', 'data-message-id': this.id },
       this.#day,
       element('p', { class: 'who' }, this.#author, this.#clock),
-      element('p', { class: 'text', dir: 'auto', 'data-testid': 'message-text' }, this.text),
+      this.#text,
+      this.#mark,
       this.#place,
       this.#status,
     );
+    say(this.#text, this.text);
     this.own(isOwn);
     if (entry.seq === undefined) this.#tell();
     else this.is(entry.seq, entry.time);
@@ -58,6 +62,25 @@ export class Message {
     say(this.#place, String(seq));
     this.becomes('stored');
     this.#tell();
+  }
+
+  /** Its author changed it. @param {{payload: unknown, time: number}} edit */
+  edited({ payload, time }) {
+    if (this.node.hasAttribute('data-deleted')) return;
+    this.text = textOf(payload);
+    say(this.#text, this.text);
+    this.#mark.hidden = false;
+    this.#mark.title = `Edited ${day(time)}, ${clock(time)}`;
+    this.node.toggleAttribute('data-edited', true);
+  }
+
+  /** It is gone. @param {{publisher: string}} deletion by whom */
+  deleted({ publisher }) {
+    this.text = publisher === this.publisher ? 'This message was deleted.' : `This message was deleted by ${nameOf(publisher)}.`;
+    say(this.#text, this.text);
+    this.#mark.hidden = true;
+    this.node.removeAttribute('data-edited');
+    this.node.toggleAttribute('data-deleted', true);
   }
 
   /** @param {'sending' | 'stored' | 'refused'} state */
