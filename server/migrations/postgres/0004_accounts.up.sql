@@ -210,7 +210,7 @@ CREATE TABLE idempotency (
     -- NULL while the first request is under way.
     status     BIGINT,
     headers    TEXT,
-    body       BLOB,
+    body       BYTEA,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 );
