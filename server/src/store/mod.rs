@@ -34,7 +34,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tickets;
-pub mod users;
 
 use std::time::Duration;
 
