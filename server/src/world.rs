@@ -46,9 +46,9 @@ impl Clock {
 pub struct Chance(Arc<Mutex<StdRng>>);
 
 impl Chance {
-    /// Seeded by the operating system.
+    /// Seeded by the operating system, with as much as the generator holds: keys are drawn from it.
     pub fn system() -> Self {
-        Self::seeded(rand::random())
+        Self(Arc::new(Mutex::new(rand::make_rng())))
     }
 
     /// The same numbers for the same seed.
