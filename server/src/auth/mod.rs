@@ -4,12 +4,15 @@
 //! [`Identity`], and its [`Grants`] before each use of a channel. Nothing here keeps or prints a token.
 
 mod act;
+mod common;
 mod grants;
 mod keys;
 mod mint;
+mod password;
 mod pattern;
 pub mod policy;
 mod role;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -20,8 +23,10 @@ pub use act::{Act, Power};
 pub use grants::{Action, Grant, Grants, GrantsError, MAX_GRANTS, MAX_PATTERNS};
 pub use keys::{KeyError, MIN_SECRET};
 pub use mint::{Claims, MintError, mint};
+pub use password::{Cost, HashError, Hasher, MAX_PASSWORD, MIN_PASSWORD, Password, PasswordFlaw, SALT, Verdict};
 pub use policy::Denied;
 pub use role::Role;
+pub use signing::{KeyRing, OwnKey, SEED, Sealed, SigningError, Vault, derive};
 pub use token::{Rules, TokenError, Verifier};
 
 /// Bytes of a user's name in UTF-8, at most.

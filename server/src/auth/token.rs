@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{
-    Grants, Identity, KeyError, is_user,
+    Grants, Identity, KeyError, KeyRing, is_user,
     keys::{PublicKey, public_keys, secret_key},
 };
 
@@ -90,6 +90,17 @@ pub struct Verifier {
     secret: Option<DecodingKey>,
     keys: Vec<PublicKey>,
     rules: Rules,
+    /// Our own keys, beside those of outside issuers.
+    own: Option<Arc<KeyRing>>,
+}
+
+/// Who signed a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signer {
+    /// This server: it says which login it came from.
+    Own,
+    /// An issuer that is trusted by the configuration.
+    Outside,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -109,7 +120,12 @@ impl Verifier {
         if secret.is_none() && keys.is_none() {
             return Err(KeyError::None);
         }
-        Ok(Self { secret, keys: keys.unwrap_or_default(), rules })
+        Ok(Self { secret, keys: keys.unwrap_or_default(), rules, own: None })
+    }
+
+    /// Believes tokens of this server's own, too: those that a key of `ring` has signed, whatever is asked of outside issuers.
+    pub fn with_own(self, ring: Arc<KeyRing>) -> Self {
+        Self { own: Some(ring), ..self }
     }
 
     /// Who `token` stands for at `now_ms`, in Unix milliseconds.
@@ -122,22 +138,31 @@ impl Verifier {
         }
         let (message, signature) = token.rsplit_once('.').filter(|_| token.len() <= MAX_TOKEN).ok_or(TokenError::Malformed)?;
         let (header, claims) = message.split_once('.').filter(|(_, claims)| !claims.contains('.')).ok_or(TokenError::Malformed)?;
-        self.check_signature(&decode(header)?, message, signature)?;
-        self.check_claims(&decode(claims)?, now_ms)
+        let signer = self.check_signature(&decode(header)?, message, signature, now_ms)?;
+        self.check_claims(&decode(claims)?, signer, now_ms)
     }
 
-    fn check_signature(&self, header: &[u8], message: &str, signature: &str) -> Result<(), TokenError> {
+    fn check_signature(&self, header: &[u8], message: &str, signature: &str, now_ms: u64) -> Result<Signer, TokenError> {
         let header: Header<'_> = serde_json::from_slice(header).map_err(|_| TokenError::Malformed)?;
         // An extension that has to be understood: none is (RFC 7515 section 4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
+        let verifies =
+            |key: &DecodingKey, algorithm: Algorithm| crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false);
+        if let Some(key) = self.own_key(&header, now_ms) {
+            return if verifies(&key, Algorithm::EdDSA) { Ok(Signer::Own) } else { Err(TokenError::Signature) };
+        }
         let (algorithm, keys) = self.keys_for(&header)?;
-        let verifies = |key: &&DecodingKey| crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false);
-        if keys.iter().any(verifies) { Ok(()) } else { Err(TokenError::Signature) }
+        if keys.iter().any(|key| verifies(key, algorithm)) { Ok(Signer::Outside) } else { Err(TokenError::Signature) }
     }
 
-    /// The keys that can have signed the token: those of its algorithm, and of its `kid` if it has one.
+    /// The key of our own that the token names.
+    fn own_key(&self, header: &Header<'_>, now_ms: u64) -> Option<DecodingKey> {
+        if header.alg != "EdDSA" { None } else { self.own.as_ref()?.verifying(header.kid.as_deref()?, now_ms) }
+    }
+
+    /// The keys of outside issuers that can have signed the token: those of its algorithm, and of its `kid` if it has one.
     fn keys_for(&self, header: &Header<'_>) -> Result<(Algorithm, Vec<&DecodingKey>), TokenError> {
         let algorithm = match &*header.alg {
             "HS256" => return Ok((Algorithm::HS256, vec![self.secret.as_ref().ok_or(TokenError::Algorithm)?])),
@@ -150,14 +175,14 @@ impl Verifier {
         let keys: Vec<_> = self.keys.iter().filter(named).collect();
         let fit: Vec<_> = keys.iter().filter(|key| key.algorithm == algorithm).map(|key| &key.key).collect();
         match fit.len() {
-            0 if keys.is_empty() && !self.keys.is_empty() => Err(TokenError::UnknownKey),
+            0 if keys.is_empty() && (!self.keys.is_empty() || self.own.is_some()) => Err(TokenError::UnknownKey),
             0 => Err(TokenError::Algorithm),
             1..=MAX_TRIES => Ok((algorithm, fit)),
             _ => Err(TokenError::UnknownKey),
         }
     }
 
-    fn check_claims(&self, claims: &[u8], now_ms: u64) -> Result<Identity, TokenError> {
+    fn check_claims(&self, claims: &[u8], signer: Signer, now_ms: u64) -> Result<Identity, TokenError> {
         let claims: Claims<'_> = serde_json::from_slice(claims).map_err(|_| TokenError::Malformed)?;
         let leeway = self.rules.leeway_ms;
         let expires_at = milliseconds(claims.exp.ok_or(TokenError::NoExpiry)?).saturating_add(leeway).min(MAX_TIME);
@@ -167,10 +192,14 @@ impl Verifier {
         if claims.nbf.is_some_and(|nbf| now_ms.saturating_add(leeway) < milliseconds(nbf)) {
             return Err(TokenError::NotYetValid);
         }
-        if self.rules.audience.as_deref().is_some_and(|audience| !claims.aud.is_some_and(|given| given.names(audience))) {
+        let (audience, issuer) = match &self.own {
+            Some(ring) if signer == Signer::Own => (ring.audience(), Some(ring.issuer())),
+            _ => (self.rules.audience.as_deref(), self.rules.issuer.as_deref()),
+        };
+        if audience.is_some_and(|audience| !claims.aud.is_some_and(|given| given.names(audience))) {
             return Err(TokenError::Audience);
         }
-        if self.rules.issuer.is_some() && claims.iss.as_deref() != self.rules.issuer.as_deref() {
+        if issuer.is_some() && claims.iss.as_deref() != issuer {
             return Err(TokenError::Issuer);
         }
         let user = claims.sub.filter(|user| is_user(user)).ok_or(TokenError::Subject)?;
@@ -178,7 +207,9 @@ impl Verifier {
         let grants = claims.grants.map_or(Some(Grants::default()), |json| Grants::parse(json.get())).ok_or(TokenError::Grants)?;
         let issued_at = claims.iat.map_or(0, milliseconds).min(MAX_TIME);
         let token = claims.jti.filter(|jti| jti.len() <= MAX_JTI).map(Arc::from);
-        Ok(Identity { user: user.into(), expires_at, issued_at, token, session: None, grants, is_narrowed, is_backend: false })
+        // Whoever else signs may say what he likes of logins: it is none of ours.
+        let session = claims.sid.filter(|_| signer == Signer::Own).map(Arc::from);
+        Ok(Identity { user: user.into(), expires_at, issued_at, token, session, grants, is_narrowed, is_backend: false })
     }
 }
 
@@ -200,6 +231,8 @@ struct Claims<'a> {
     iat: Option<f64>,
     #[serde(borrow)]
     jti: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sid: Option<Cow<'a, str>>,
     nbf: Option<f64>,
     #[serde(borrow)]
     aud: Option<Audience<'a>>,
@@ -226,8 +259,8 @@ impl Audience<'_> {
 }
 
 fn milliseconds(seconds: f64) -> u64 {
-    // Saturates: what is negative is long ago, what is huge is never.
-    (seconds * 1_000.0) as u64
+    // Saturates: what is negative is long ago, what is huge is never. Rounded: a fraction of seconds is seldom one of binary digits.
+    (seconds * 1_000.0).round() as u64
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
