@@ -53,24 +53,29 @@ pub struct AuthConfig {
 
 impl AuthConfig {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let accepts = format!("a text of {MIN_SECRET} to {MAX_SECRET} bytes");
-        let inline = section.parsed("secret", Show::Nothing, &accepts, |text| match text.len() {
-            0 => Some(None),
-            MIN_SECRET..=MAX_SECRET => Some(Some(Secret::new(text.as_bytes()))),
-            _ => None,
-        });
-        let in_file = secret_file(&mut section);
-        if inline.is_some() && in_file.is_some() {
-            section.contradiction("secret", "excludes", "secret_file");
-        }
         Self {
-            secret: inline.or(in_file),
+            secret: read_secret(&mut section),
             jwks: jwks_file(&mut section),
             audience: section.line("audience", 256),
             issuer: section.line("issuer", 256),
             leeway: section.duration("leeway", Duration::ZERO..=Duration::from_secs(300)),
         }
     }
+}
+
+/// The secret in `secret` or in the file that `secret_file` names.
+pub(super) fn read_secret(section: &mut Section<'_>) -> Option<Secret> {
+    let accepts = format!("a text of {MIN_SECRET} to {MAX_SECRET} bytes");
+    let inline = section.parsed("secret", Show::Nothing, &accepts, |text| match text.len() {
+        0 => Some(None),
+        MIN_SECRET..=MAX_SECRET => Some(Some(Secret::new(text.as_bytes()))),
+        _ => None,
+    });
+    let in_file = secret_file(section);
+    if inline.is_some() && in_file.is_some() {
+        section.contradiction("secret", "excludes", "secret_file");
+    }
+    inline.or(in_file)
 }
 
 fn secret_file(section: &mut Section<'_>) -> Option<Secret> {

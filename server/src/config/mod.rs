@@ -3,6 +3,7 @@
 //! Later layers override earlier ones key by key: the documented defaults, a file, the environment, arguments. Nothing
 //! here reads the process's environment or arguments: `main` hands them in. A load either succeeds or names every mistake.
 
+mod accounts;
 mod auth;
 mod broker;
 mod mistake;
@@ -18,6 +19,7 @@ mod store;
 mod tests;
 mod units;
 
+pub use accounts::{AccountsConfig, Registration};
 pub use auth::{AuthConfig, Secret};
 pub use broker::{BrokerConfig, BrokerKind, Interest, NatsUrl};
 pub use mistake::{ConfigErrors, FileProblem, Mistake};
@@ -47,6 +49,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// Which tokens are believed.
     pub auth: AuthConfig,
+    /// Users of this server's own.
+    pub accounts: AccountsConfig,
     /// The bounds of a connection.
     pub session: SessionConfig,
     /// The bounds of publishing, history and feeds.
@@ -85,6 +89,7 @@ impl Config {
             store: StoreConfig::read(reader.section("store")),
             broker: BrokerConfig::read(reader.section("broker")),
             auth: AuthConfig::read(reader.section("auth")),
+            accounts: AccountsConfig::read(reader.section("accounts")),
             session: SessionConfig::read(reader.section("session")),
             channel: ChannelConfig::read(reader.section("channel")),
             drain: DrainConfig::read(reader.section("drain")),

@@ -316,3 +316,20 @@ fn every_documented_key_has_a_comment() {
         assert!(!is_key || before.starts_with('#'), "{line} lacks a comment");
     }
 }
+
+#[test]
+fn accounts_have_costs_and_lives_that_fit_each_other() {
+    let accounts = Config::load(&Sources::default()).unwrap().accounts;
+    assert_eq!((accounts.enabled, accounts.registration, &*accounts.issuer), (true, Registration::Open, "hubbub"));
+    assert_eq!((accounts.memory, accounts.passes, accounts.lanes), (19 << 20, 2, 1));
+    let wrong = mistakes(&with(&["accounts.memory=16KiB", "accounts.lanes=3", "accounts.refresh_life=5m"]));
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    assert!(wrong.iter().any(|mistake| mistake.contains("must be at least 8KiB for each of accounts.lanes = \"3\"")), "{wrong:?}");
+    assert!(wrong.iter().any(|mistake| mistake.contains("must be at least accounts.access_life = \"15m\"")), "{wrong:?}");
+    for wrong in ["issuer=", "memory=4KiB", "passes=0", "hashing=0", "registration=maybe", "access_life=1s", "secret=hunter2"] {
+        let refused = mistakes(&with(&[&format!("accounts.{wrong}")]));
+        assert!(refused.len() == 1 && !refused[0].contains("hunter2"), "{refused:?}");
+    }
+    let secret = format!("accounts.secret={SECRET}");
+    assert_eq!(Config::load(&with(&[&secret])).unwrap().accounts.secret.unwrap().expose(), SECRET.as_bytes());
+}
