@@ -27,6 +27,15 @@ impl Trace {
     }
 }
 
+/// Who acts, and the fresh id under which that is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// A UUID of version 7.
+    pub id: &'a str,
+    /// Who.
+    pub trace: &'a Trace,
+}
+
 /// Something that was done.
 #[derive(Debug, Clone)]
 pub struct Deed<'a> {

@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod instances;
 mod lease;
 pub mod listing;
+pub mod login_failures;
 pub mod look;
 pub mod members;
 pub mod messages;
@@ -27,6 +28,8 @@ pub(crate) mod publishes;
 pub mod rooms;
 pub mod rulings;
 pub mod secrets;
+pub mod sessions;
+pub mod signing_keys;
 mod sqlite;
 pub mod standing;
 #[cfg(test)]
@@ -34,6 +37,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tickets;
+pub mod users;
 
 use std::time::Duration;
 
