@@ -1,6 +1,7 @@
 //! Hubbub: a real-time, WebSocket-first server. ARCHITECTURE.md is the map.
 
 pub mod access;
+pub mod account;
 pub mod app;
 pub mod auth;
 pub mod broker;

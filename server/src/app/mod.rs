@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{self, Access},
-    auth::{KeyError, Rules, Verifier},
+    account::{self, Accounts, AccountsError, Sightings},
+    auth::{KeyError, KeyRing, Rules, Verifier},
     broker::{self, Arrivals, Broker, BrokerError},
     channel::{self, Channels, feed::Looks},
     config::{BrokerKind, Config, Secret},
@@ -41,7 +42,8 @@ use crate::{
 };
 
 use accept::Acceptor;
-pub use secret::{SecretError, signing_secret};
+use secret::secret;
+pub use secret::{SecretError, accounts_secret, signing_secret};
 
 /// Between two looks at a lease that another instance holds.
 const LOOK: Duration = Duration::from_millis(200);
@@ -72,6 +74,8 @@ pub enum StartError {
     Secret(#[from] SecretError),
     #[error("the keys for tokens cannot be used: {0}")]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
@@ -132,7 +136,15 @@ impl App {
         let tasks = Tasks::default();
         let metrics = Arc::new(Metrics::new());
         let secret = secret(&config, &world)?;
-        let verifier = Arc::new(verifier(&config, secret.as_ref())?);
+        let accounts_secret = accounts_secret(&config, &world)?;
+        if config.accounts.enabled && accounts_secret.is_none() {
+            tracing::info!(
+                "there are no accounts: with PostgreSQL and auth.jwks_file alone they need accounts.secret or accounts.secret_file"
+            );
+        }
+        let ring = Arc::new(KeyRing::new(config.accounts.issuer.clone(), config.auth.audience.clone()));
+        let verifier = verifier(&config, secret.as_ref())?;
+        let verifier = Arc::new(if accounts_secret.is_some() { verifier.with_own(ring.clone()) } else { verifier });
         let guests = Arc::new(Guests::new(&config, secret));
         let db = Db::open(&config.store).await?;
         let (lease, mark) = own(&db, &config, &world, take_over).await?;
@@ -156,12 +168,22 @@ impl App {
             looks: (broker.is_clustered() || db.has_guests()).then(Arc::<Looks>::default),
         };
         let channels = Channels::start(parts, &tasks);
+        let accounts = match accounts_secret {
+            None => None,
+            Some(secret) => {
+                let (config, db, access) = (config.accounts.clone(), db.clone(), access.clone());
+                let (world, metrics) = (world.clone(), metrics.clone());
+                Some(Accounts::start(account::Parts { config, db, access, ring, secret, world, metrics }, &tasks).await?)
+            }
+        };
         let backend = Arc::new(Backend {
             config: config.clone(),
             instance: membership.id().clone(),
             channels: channels.clone(),
             access: access.clone(),
             verifier,
+            accounts,
+            sightings: Sightings::start(db.clone(), world.clone(), &tasks),
             metrics: metrics.clone(),
             world: world.clone(),
         });
@@ -345,15 +367,6 @@ async fn own(db: &Db, config: &Config, world: &World, take_over: TakeOver) -> Re
 
 fn hostname() -> String {
     std::fs::read_to_string("/etc/hostname").map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
-}
-
-/// What HS256 tokens are signed with, if any are believed.
-fn secret(config: &Config, world: &World) -> Result<Option<Secret>, SecretError> {
-    match (&config.auth.secret, &config.auth.jwks) {
-        (Some(secret), _) => Ok(Some(secret.clone())),
-        (None, Some(_)) => Ok(None),
-        (None, None) => signing_secret(&config.store.url, &world.chance).map(Some),
-    }
 }
 
 fn verifier(config: &Config, secret: Option<&Secret>) -> Result<Verifier, StartError> {

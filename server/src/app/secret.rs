@@ -10,8 +10,8 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    config::{Secret, StoreUrl},
-    world::Chance,
+    config::{Config, Secret, StoreUrl},
+    world::{Chance, World},
 };
 
 /// There is no secret to sign with.
@@ -42,6 +42,29 @@ pub fn signing_secret(store: &StoreUrl, chance: &Chance) -> Result<Secret, Secre
     name.push(".secret");
     let path = PathBuf::from(name);
     read_or_make(&path, chance).map_err(|cause| SecretError::File { path, cause })
+}
+
+/// What HS256 tokens are signed with, if any are believed.
+pub(super) fn secret(config: &Config, world: &World) -> Result<Option<Secret>, SecretError> {
+    match (&config.auth.secret, &config.auth.jwks) {
+        (Some(secret), _) => Ok(Some(secret.clone())),
+        (None, Some(_)) => Ok(None),
+        (None, None) => signing_secret(&config.store.url, &world.chance).map(Some),
+    }
+}
+
+/// What signing keys are sealed with and refresh tokens are made of: the secret of `[accounts]`, of `[auth]`, or the one beside an embedded
+/// database. `None` if there are no accounts.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn accounts_secret(config: &Config, world: &World) -> Result<Option<Secret>, SecretError> {
+    match (&config.accounts.secret, &config.auth.secret, &config.store.url, &config.auth.jwks) {
+        _ if !config.accounts.enabled => Ok(None),
+        (Some(secret), ..) | (None, Some(secret), ..) => Ok(Some(secret.clone())),
+        (None, None, StoreUrl::Postgres(_), Some(_)) => Ok(None),
+        (None, None, url, _) => signing_secret(url, &world.chance).map(Some),
+    }
 }
 
 fn read_or_make(path: &Path, chance: &Chance) -> std::io::Result<Secret> {

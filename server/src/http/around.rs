@@ -53,11 +53,19 @@ fn given_id(request: &Request) -> Option<String> {
 
 /// The pattern as a label: one of the few that there are.
 fn known_route(route: &str) -> &'static str {
-    const ROUTES: [&str; 17] = [
+    const ROUTES: [&str; 25] = [
         "/",
         "/assets/page/{*path}",
         "/assets/hubbub/{*path}",
         "/v1/guests",
+        "/v1/accounts",
+        "/v1/login",
+        "/v1/token",
+        "/v1/logout",
+        "/v1/me/password",
+        "/v1/sessions",
+        "/v1/sessions/{id}",
+        "/.well-known/jwks.json",
         "/v1/ws",
         "/v1/sse",
         "/v1/sse/{session}",

@@ -34,8 +34,7 @@ where
             let found = backend.access.backend(token).await?;
             return found.map(Self).ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "the API key is wrong, over or revoked"));
         }
-        let identity =
-            backend.verifier.verify(token, backend.world.clock.now()).map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        let identity = backend.identify(token).map_err(|error| Problem::new(error.code(), error.to_string()))?;
         backend.access.admits(&identity)?;
         Ok(Self(identity))
     }

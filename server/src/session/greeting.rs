@@ -32,7 +32,7 @@ impl Greeting {
     pub(super) fn connect(&mut self, connect: Connect, backend: &Arc<Backend>, outbox: &Arc<Outbox>) -> Option<Session> {
         let now = backend.world.clock.now();
         let trail = self.trail.take();
-        let (identity, listed) = match self.identify(connect.token, trail.as_ref(), backend, outbox, now) {
+        let (identity, listed) = match self.identify(connect.token, trail.as_ref(), backend, outbox) {
             Ok(admitted) => admitted,
             Err((error, code)) => {
                 backend.metrics.frames_refused.increment(1);
@@ -70,11 +70,10 @@ impl Greeting {
         trail: Option<&Arc<Trail>>,
         backend: &Backend,
         outbox: &Arc<Outbox>,
-        now: u64,
     ) -> Result<(Identity, Listed), (ErrorBody, CloseCode)> {
         let unauthorized = |error| (error, CloseCode::Unauthorized);
         let identity = match (token, self.identity.take()) {
-            (Some(token), _) => backend.verifier.verify(&token, now).map_err(|error| ErrorBody::new(error.code(), error.to_string())),
+            (Some(token), _) => backend.identify(&token).map_err(|error| ErrorBody::new(error.code(), error.to_string())),
             (None, Some(identity)) => Ok(identity),
             (None, None) => {
                 Err(ErrorBody::new(ErrorCode::Unauthorized, "send a token in `connect`, or in the upgrade's Authorization header"))

@@ -317,7 +317,7 @@ impl Session {
     }
 
     async fn refresh(&mut self, id: RequestId, token: &str) {
-        let identity = match self.backend.verifier.verify(token, self.backend.world.clock.now()) {
+        let identity = match self.backend.identify(token) {
             Ok(identity) if identity.user == self.identity.user => identity,
             Ok(_) => {
                 return self.refuse(

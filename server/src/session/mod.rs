@@ -24,7 +24,8 @@ use hubbub_protocol::{
 
 use crate::{
     access::Access,
-    auth::{Identity, Verifier},
+    account::{Accounts, Sightings},
+    auth::{Identity, TokenError, Verifier},
     channel::Channels,
     config::Config,
     hub::Outbox,
@@ -51,6 +52,10 @@ pub struct Backend {
     pub access: Arc<Access>,
     /// Believes tokens, or not.
     pub verifier: Arc<Verifier>,
+    /// Users of this server's own, if it has any.
+    pub accounts: Option<Arc<Accounts>>,
+    /// Sees users of outside issuers.
+    pub sightings: Arc<Sightings>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Time and chance.
@@ -58,6 +63,21 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Who `token` stands for, now. Whoever is seen for the first time becomes a user.
+    ///
+    /// # Errors
+    /// It does not verify.
+    pub fn identify(&self, token: &str) -> Result<Identity, TokenError> {
+        let identity = self.verifier.verify(token, self.world.clock.now());
+        match (&identity, &self.accounts) {
+            (Ok(identity), _) => self.sightings.saw(identity),
+            // It may be one of ours that another instance has made: who asks again finds it.
+            (Err(TokenError::UnknownKey), Some(accounts)) => accounts.keys().want(),
+            (Err(_), _) => {}
+        }
+        identity
+    }
+
     /// The name of the session `id` of this instance, as `connect` tells it. Whoever holds it finds the instance by it; it is no secret.
     pub fn session_name(&self, id: MessageId) -> String {
         format!("{}.{id}", self.instance)

@@ -44,7 +44,9 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
         looks: None,
     };
     let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
-    (Arc::new(Backend { instance: "test".into(), channels: Channels::start(parts, tasks), access, config, verifier, metrics, world }), db)
+    let sightings = Sightings::start(db.clone(), world.clone(), tasks);
+    let channels = Channels::start(parts, tasks);
+    (Arc::new(Backend { instance: "test".into(), channels, access, config, verifier, accounts: None, sightings, metrics, world }), db)
 }
 
 async fn say(client: &mut Client, frame: ClientFrame) {

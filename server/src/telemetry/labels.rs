@@ -148,6 +148,30 @@ labels! {
         /// It is gone, or did not answer in time.
         Unanswered = "unanswered",
     }
+    /// What became of a try to log in.
+    LoginResult as "result" {
+        /// A login has begun.
+        Begun = "begun",
+        /// The login, the password or the account was wrong.
+        Wrong = "wrong",
+        /// Too many tries had failed.
+        TooMany = "too_many",
+        /// The server's fault or overload.
+        Failed = "failed",
+    }
+    /// What became of a refresh.
+    RefreshResult as "result" {
+        /// The next tokens.
+        Rotated = "rotated",
+        /// The same tokens again, for somebody who had not got them.
+        Repeated = "repeated",
+        /// An old token: its login was ended.
+        Replayed = "replayed",
+        /// No token of ours, or of a login that is over.
+        Refused = "refused",
+        /// The server's fault or overload.
+        Failed = "failed",
+    }
     /// What became of a message for other instances.
     BrokerSent as "result" {
         /// Handed to the broker's client.

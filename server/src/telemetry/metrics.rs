@@ -6,7 +6,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use hubbub_protocol::frame::{SkipReason, Slow};
 
 use super::labels::{
-    BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LookResult, PostResult, PublishResult, ReadKind, ReplayResult, Transport,
+    BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LoginResult, LookResult, PostResult, PublishResult, ReadKind,
+    RefreshResult, ReplayResult, Transport,
 };
 
 const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
@@ -80,6 +81,12 @@ pub struct Metrics {
     pub broker_slow_consumer: Counter,
     /// Subjects of channels subscribed now.
     pub broker_subjects: Gauge,
+    /// Tries to log in, by what became of them.
+    pub logins: Labelled<LoginResult>,
+    /// Refreshes, by what became of them.
+    pub refreshes: Labelled<RefreshResult>,
+    /// Passwords that were hashed, to keep or to compare.
+    pub password_hashes: Counter,
     /// Members of channels on this instance.
     pub presence_members: Gauge,
     /// Channels whose members are viewed here.
@@ -135,6 +142,9 @@ impl Metrics {
             broker_reconnects: make.counter("hubbub_broker_reconnects_total", "Reconnects to the broker."),
             broker_slow_consumer: make.counter("hubbub_broker_slow_consumer_total", "Messages dropped here because they came too fast."),
             broker_subjects: make.gauge("hubbub_broker_subjects", "Subjects of channels subscribed at the broker now.", &[]),
+            logins: make.labelled("hubbub_logins_total", "Tries to log in, by what became of them."),
+            refreshes: make.labelled("hubbub_refreshes_total", "Refreshes of tokens, by what became of them."),
+            password_hashes: make.counter("hubbub_password_hashes_total", "Passwords that were hashed, to keep or to compare."),
             presence_members: make.gauge("hubbub_presence_members", "Members of channels on this instance.", &[]),
             presence_views: make.gauge("hubbub_presence_views", "Channels whose members are viewed here.", &[]),
             presence_sent: make.counter("hubbub_presence_sent_total", "Messages about presence sent to other instances."),
@@ -254,9 +264,11 @@ mod tests {
         ("hubbub_frames_refused_total", "counter"),
         ("hubbub_http_request_seconds", "histogram"),
         ("hubbub_http_requests_total", "counter"),
+        ("hubbub_logins_total", "counter"),
         ("hubbub_look_seconds", "histogram"),
         ("hubbub_looks_total", "counter"),
         ("hubbub_outbox_overflows_total", "counter"),
+        ("hubbub_password_hashes_total", "counter"),
         ("hubbub_posts_total", "counter"),
         ("hubbub_presence_members", "gauge"),
         ("hubbub_presence_received_total", "counter"),
@@ -265,6 +277,7 @@ mod tests {
         ("hubbub_presence_sent_total", "counter"),
         ("hubbub_presence_views", "gauge"),
         ("hubbub_publishes_total", "counter"),
+        ("hubbub_refreshes_total", "counter"),
         ("hubbub_replays_total", "counter"),
         ("hubbub_sessions_unauthenticated", "gauge"),
         ("hubbub_skipped_entries_total", "counter"),

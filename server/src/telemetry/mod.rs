@@ -8,7 +8,8 @@ mod logging;
 mod metrics;
 
 pub use labels::{
-    BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LookResult, PostResult, PublishResult, ReadKind, ReplayResult, Transport,
+    BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LoginResult, LookResult, PostResult, PublishResult, ReadKind,
+    RefreshResult, ReplayResult, Transport,
 };
 pub use logging::{LoggingError, init_logging};
 pub use metrics::Metrics;

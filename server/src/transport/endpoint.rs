@@ -42,7 +42,7 @@ impl Endpoint {
     /// Whom the `Authorization` header names, if there is one.
     pub(super) fn identity(&self, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
         let Some(token) = bearer(headers) else { return Ok(None) };
-        let identity = self.backend.verifier.verify(token, self.backend.world.clock.now());
+        let identity = self.backend.identify(token);
         let identity = identity.map_err(|error| Problem::new(error.code(), error.to_string()))?;
         self.backend.access.admits(&identity)?;
         Ok(Some(identity))
