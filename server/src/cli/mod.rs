@@ -5,6 +5,7 @@ mod config;
 mod epoch;
 mod explain;
 mod instances;
+mod keys;
 mod migrate;
 mod serve;
 mod token;
@@ -63,6 +64,9 @@ enum Command {
     /// Tell why somebody may do something, or may not
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Look at the keys that access tokens are signed with, or add one
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -85,6 +89,7 @@ impl Cli {
             Command::Epoch(command) => runtime()?.block_on(command.run(&settings.load()?)),
             Command::Users(command) => runtime()?.block_on(command.run(&settings.load()?)),
             Command::Explain(command) => runtime()?.block_on(command.run(settings.load()?)),
+            Command::Keys(command) => runtime()?.block_on(command.run(&settings.load()?)),
             Command::Config(command) => runtime()?.block_on(command.run(&settings)),
         }
     }

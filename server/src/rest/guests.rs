@@ -121,7 +121,7 @@ async fn admit(
     let secret = guests.admit(&asking(peer, &parts.uri, &parts.headers, parts.version))?;
     let user = match bearer(&parts.headers) {
         Some(token) => {
-            let identity = backend.verifier.verify(token, backend.world.clock.now());
+            let identity = backend.identify(token);
             guest(identity.map_err(|error| Problem::new(error.code(), error.to_string()))?)?
         }
         None => new_guest(&name(Request::from_parts(parts, body)).await?, &backend.world.chance),

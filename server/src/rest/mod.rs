@@ -3,6 +3,7 @@
 mod api_keys;
 mod audit;
 mod bans;
+mod accounts;
 mod channels;
 mod entries;
 mod guests;
@@ -15,6 +16,7 @@ mod page;
 mod presence;
 mod server;
 mod users;
+mod sessions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -138,6 +140,7 @@ impl FromRef<Api> for Arc<Membership> {
 /// The resources, each with its place in the document. Those in the second router are not in it: they are no resources.
 fn resources() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(accounts::router())
         .merge(api_keys::router())
         .merge(audit::router())
         .merge(bans::router())
@@ -146,6 +149,7 @@ fn resources() -> OpenApiRouter<Api> {
         .merge(members::router())
         .merge(presence::router())
         .merge(server::router())
+        .merge(sessions::router())
         .merge(users::router())
 }
 

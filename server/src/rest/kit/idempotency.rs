@@ -13,7 +13,7 @@ use hubbub_protocol::ErrorCode;
 
 use super::{body::unread, unavailable};
 use crate::{
-    http::{Caller, Problem},
+    http::{Caller, Problem, bearer},
     rest::Api,
     store::idempotency::{self, Answer, Reserved},
 };
@@ -32,7 +32,8 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// The layer of routes that keep their answers.
 pub(crate) async fn once(State(api): State<Api>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST || !request.headers().contains_key(KEY) {
+    // Who is nobody yet has no answers that could be kept.
+    if request.method() != Method::POST || !request.headers().contains_key(KEY) || bearer(request.headers()).is_none() {
         return next.run(request).await;
     }
     keep(&api, request, next).await.unwrap_or_else(Problem::into_response)
@@ -79,9 +80,13 @@ async fn keep(api: &Api, request: Request, next: Next) -> Result<Response, Probl
     work.await.map_err(|_| Problem::new(ErrorCode::Internal, "a fault of the server; its log has the details under this request's id"))
 }
 
-/// The response, and what is kept of it: nothing of faults and of what may go better a moment later.
+/// The response, and what is kept of it: nothing of faults, of what may go better a moment later, and of secrets.
 async fn taken(response: Response) -> (Response, Option<Answer>) {
     let status = response.status();
+    // What nobody may keep, such as tokens.
+    if status.is_success() && response.headers().get(header::CACHE_CONTROL).is_some_and(|control| control == "no-store") {
+        return (response, None);
+    }
     let passing = [StatusCode::TOO_MANY_REQUESTS, StatusCode::UNAUTHORIZED, StatusCode::REQUEST_TIMEOUT];
     if status.is_server_error() || passing.contains(&status) {
         return (response, None);

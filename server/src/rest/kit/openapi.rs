@@ -175,6 +175,12 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             *answers = json!({ "$ref": format!("#/components/responses/{status}") });
         }
     }
+    // What an operation says itself of a problem is that there is one: what it looks like holds for all.
+    for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if status.as_str() >= "400" && answer["content"].is_null() && answer["$ref"].is_null() {
+            *answer = json!({ "$ref": format!("#/components/responses/{status}") });
+        }
+    }
     if is_public {
         operation["security"] = json!([]);
     } else if operation["security"].is_null() {
