@@ -39,6 +39,13 @@ impl Request {
         Self { head, body: body.to_owned() }
     }
 
+    /// Of any method, with a body if it is not empty.
+    pub fn of(method: &str, path: &str, body: &str) -> Self {
+        let Self { head, body } = Self::post(path, body);
+        let head = head.replacen("POST", method, 1);
+        Self { head: if body.is_empty() { head.replace("content-type: application/json\r\n", "") } else { head }, body }
+    }
+
     pub fn head(path: &str) -> Self {
         Self { head: format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n"), body: String::new() }
     }

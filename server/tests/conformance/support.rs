@@ -84,6 +84,16 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
+/// Waits until `condition`, which asks somebody, holds.
+pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
 /// Moves a manual clock.
 pub fn advance(clock: &AtomicU64, ms: u64) {
     clock.fetch_add(ms, Relaxed);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hubbub_server::config::BrokerKind;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tempfile::TempDir;
 
 use super::{Pair, Proxy, Running, pair::Store, postgres::Database};
@@ -119,6 +119,14 @@ impl Ground {
                 }
                 transaction.commit().await.unwrap();
             }
+    /// What a statement counts.
+    pub async fn count(&self, statement: &'static str) -> i64 {
+        match &self.data {
+            Data::Sqlite(_) => {
+                let mut conn = SqliteConnection::connect(&format!("sqlite:{}", self.file().display())).await.unwrap();
+                sqlx::query_scalar(statement).fetch_one(&mut conn).await.unwrap()
+            }
+            Data::Postgres(_) => sqlx::query_scalar(statement).fetch_one(&mut self.guest().await).await.unwrap(),
         }
     }
 
