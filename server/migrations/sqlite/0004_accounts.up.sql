@@ -210,17 +210,20 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_expire ON idempotency (expires_at);
 
--- Stored bytes, once for each content.
+-- Stored bytes, once for each content. `object` is where they are: a name that is never given twice, so that deleting the object of a
+-- row that is gone cannot meet an upload of the same content, which has an object of its own.
 CREATE TABLE blobs (
     sha256     TEXT   PRIMARY KEY,
+    object     TEXT   NOT NULL,
     size       BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX blobs_object ON blobs (object);
 
 CREATE TABLE uploads (
     id          TEXT   PRIMARY KEY,
     owner       TEXT   NOT NULL,
-    -- Who may see the channel may see the upload; NULL: its owner only.
+    -- Who may read the channel may read the upload; NULL: its owner only, until it is attached.
     channel     TEXT,
     name        TEXT   NOT NULL,
     media_type  TEXT   NOT NULL,
@@ -228,12 +231,16 @@ CREATE TABLE uploads (
     sha256      TEXT   NOT NULL,
     version     BIGINT NOT NULL,
     created_at  BIGINT NOT NULL,
+    -- Since when no message refers to it; NULL while one does.
+    loose_since BIGINT,
     deleted_at  BIGINT
 );
 CREATE INDEX uploads_owner ON uploads (owner, created_at, id);
 CREATE INDEX uploads_created ON uploads (created_at, id);
 CREATE INDEX uploads_channel ON uploads (channel, created_at, id) WHERE channel IS NOT NULL;
+CREATE INDEX uploads_quota ON uploads (owner, size);
 CREATE INDEX uploads_sha256 ON uploads (sha256);
+CREATE INDEX uploads_loose ON uploads (loose_since) WHERE loose_since IS NOT NULL;
 CREATE INDEX uploads_deleted ON uploads (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- Which messages refer to which uploads. An upload that is in none is an orphan after a while.
