@@ -1,6 +1,9 @@
-//! Every task of an instance: spawned through one tracker, ended by one token.
+//! Every task of an instance: spawned through one tracker, ended by one token. And whose task it is what one instance does for all.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,5 +44,36 @@ impl Tasks {
         self.token.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// Which instance of a cluster deletes what is old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chores {
+    /// This one.
+    Ours,
+    /// Another one.
+    Theirs,
+}
+
+/// Whose chores they are, as this instance knows: its own, until it is told otherwise.
+#[derive(Debug)]
+pub struct Duty(AtomicBool);
+
+impl Default for Duty {
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+impl Duty {
+    /// Tells whose they are.
+    pub fn set(&self, chores: Chores) {
+        self.0.store(chores == Chores::Ours, Relaxed);
+    }
+
+    /// Whether they are this instance's.
+    pub fn is_ours(&self) -> bool {
+        self.0.load(Relaxed)
     }
 }

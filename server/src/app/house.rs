@@ -6,9 +6,10 @@ use super::App;
 use crate::{
     access::HINT,
     broker::{Arrival, Arrivals},
-    channel::{Chores, presence::Alive},
+    channel::presence::Alive,
     instance::{About, Listed},
     store::{self, StoreError},
+    tasks::Chores,
 };
 
 /// Between two renewals of the leases.

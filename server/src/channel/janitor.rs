@@ -1,19 +1,14 @@
 //! The janitor: deletes what the history no longer shows and ids that the dedup window has passed. Small transactions with pauses
 //! between them, so that a commit never waits long. Nobody depends on it but the disk: reads apply the bounds themselves.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use hubbub_protocol::ChannelName;
 
 use crate::{
     config::Config,
     store::{Db, StoreError, bans, channels, entries, instances, look, publishes, rulings, tickets},
+    tasks::Duty,
     world::Clock,
 };
 
@@ -32,36 +27,11 @@ const RULINGS_MS: u64 = 86_400_000;
 /// An id is kept a little longer than it is accepted.
 const SLACK_MS: u64 = 60_000;
 
-/// Which instance of a cluster deletes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chores {
-    /// This one.
-    Ours,
-    /// Another one.
-    Theirs,
-}
-
-/// Whose chores they are, as this instance knows.
-#[derive(Debug)]
-pub(super) struct Duty(AtomicBool);
-
-impl Default for Duty {
-    fn default() -> Self {
-        Self(AtomicBool::new(true))
-    }
-}
-
-impl Duty {
-    pub(super) fn set(&self, chores: Chores) {
-        self.0.store(chores == Chores::Ours, Relaxed);
-    }
-}
-
 pub(super) async fn run(config: Arc<Config>, db: Db, clock: Clock, duty: Arc<Duty>) {
     let mut janitor = Janitor::default();
     loop {
         tokio::time::sleep(EVERY).await;
-        if !duty.0.load(Relaxed) {
+        if !duty.is_ours() {
             janitor = Janitor::default();
         } else if let Err(error) = janitor.round(&config, &db, clock.now()).await {
             tracing::warn!(%error, "old rows could not be deleted; trying again later");

@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Durability, Namespace},
     hub::{Delivery, Hub},
     store::Db,
-    tasks::Tasks,
+    tasks::{Chores, Duty, Tasks},
     telemetry::Metrics,
     world::World,
 };
@@ -38,7 +38,6 @@ use presence::Presence;
 pub use amend::Authority;
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
-pub use janitor::Chores;
 pub use looker::Watch;
 pub use messages::{Message, MessagePage, Range};
 #[cfg(test)]
@@ -65,7 +64,7 @@ pub struct Channels {
     queues: Box<[mpsc::Sender<append::Pending>]>,
     hash: FixedState,
     broker: Broker,
-    duty: Arc<janitor::Duty>,
+    duty: Arc<Duty>,
     presence: Presence,
     metrics: Arc<Metrics>,
     world: World,
@@ -132,7 +131,7 @@ impl Channels {
             queue
         };
         let queues = (0..writers).map(start).collect();
-        let duty = Arc::<janitor::Duty>::default();
+        let duty = Arc::<Duty>::default();
         tasks.spawn_until_stop(janitor::run(config.clone(), db.clone(), world.clock.clone(), duty.clone()));
         let presence = Presence::start(&instance, broker.clone(), metrics.clone(), &world, tasks);
         let hash = FixedState::with_seed(world.chance.seed());
@@ -142,6 +141,11 @@ impl Channels {
     /// Tells whether it is this instance that deletes what is old: one in a cluster is enough.
     pub fn share_chores(&self, chores: Chores) {
         self.duty.set(chores);
+    }
+
+    /// Whose the chores are: for whatever else is deleted when it is old.
+    pub fn duty(&self) -> &Arc<Duty> {
+        &self.duty
     }
 
     /// The looker's handle; `None` if nobody but this instance writes.
