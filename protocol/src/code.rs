@@ -126,6 +126,8 @@ errors! {
     UnsupportedMediaType = "unsupported_media_type", 415, Never;
     /// None of the bytes that `Range` names is there.
     RangeNotSatisfiable = "range_not_satisfiable", 416, Never;
+    /// All of the user's uploads together would be more than the server keeps for one.
+    QuotaExceeded = "quota_exceeded", 403, Never;
     /// The subscription cannot go on: the store has gone back in time. Subscribe again from the last cursor.
     Resubscribe = "resubscribe", 409, Now;
     /// A fault of the server. Its log has the details.
