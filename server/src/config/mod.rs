@@ -18,6 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod units;
+mod uploads;
 
 pub use accounts::{AccountsConfig, Registration};
 pub use auth::{AuthConfig, Secret};
@@ -30,6 +31,7 @@ pub use proxies::Proxies;
 pub use sections::{ChannelConfig, DrainConfig, HttpConfig, LogConfig, LogFormat, SessionConfig};
 pub use sources::{DEFAULTS, Origin, Sources};
 pub use store::{PostgresUrl, StoreConfig, StoreUrl};
+pub use uploads::{S3Config, UploadsConfig, UploadsUrl};
 
 use hubbub_protocol::ChannelName;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// The bounds of publishing, history and feeds.
     pub channel: ChannelConfig,
+    /// Files.
+    pub uploads: UploadsConfig,
     /// The end of an instance.
     pub drain: DrainConfig,
     /// The page at `/`.
@@ -92,6 +96,7 @@ impl Config {
             accounts: AccountsConfig::read(reader.section("accounts")),
             session: SessionConfig::read(reader.section("session")),
             channel: ChannelConfig::read(reader.section("channel")),
+            uploads: UploadsConfig::read(reader.section("uploads")),
             drain: DrainConfig::read(reader.section("drain")),
             page: PageConfig::read(reader.section("page")),
             namespaces: Namespaces::read(reader),
