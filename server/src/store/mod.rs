@@ -38,6 +38,7 @@ pub(crate) mod testing;
 pub(crate) mod tests;
 pub mod tickets;
 pub mod users;
+pub mod uploads;
 
 use std::time::Duration;
 
