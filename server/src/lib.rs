@@ -19,4 +19,5 @@ pub mod tasks;
 pub mod telemetry;
 pub mod transport;
 pub mod user;
+pub mod upload;
 pub mod world;

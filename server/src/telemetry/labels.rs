@@ -82,6 +82,26 @@ labels! {
         /// Sent on without being stored.
         Ephemeral = "ephemeral",
     }
+    /// What became of an upload.
+    UploadResult as "result" {
+        /// Stored.
+        Stored = "stored",
+        /// Its bytes had been stored before.
+        Shared = "shared",
+        /// Its sender's fault.
+        Refused = "refused",
+        /// The server's fault or overload: it may be sent again.
+        Failed = "failed",
+    }
+    /// Why something uploaded was deleted for good.
+    SweptKind as "kind" {
+        /// The time to restore it was over.
+        Deleted = "deleted",
+        /// No message referred to it.
+        Orphan = "orphan",
+        /// An object without an upload.
+        Object = "object",
+    }
     /// What became of a subscribe that asked for the past.
     ReplayResult as "result" {
         /// Every entry after the cursor followed.

@@ -7,7 +7,7 @@ use hubbub_protocol::frame::{SkipReason, Slow};
 
 use super::labels::{
     BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LoginResult, LookResult, PostResult, PublishResult, ReadKind,
-    RefreshResult, ReplayResult, Transport,
+    RefreshResult, ReplayResult, SweptKind, Transport, UploadResult,
 };
 
 const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
@@ -99,6 +99,16 @@ pub struct Metrics {
     pub presence_received: Counter,
     /// Of what came, messages that could not be read, or came while too many waited.
     pub presence_refused: Counter,
+    /// Uploads that come in now.
+    pub uploads_under_way: Gauge,
+    /// Uploads that ended, by what became of them.
+    pub uploads: Labelled<UploadResult>,
+    /// Bytes of those that are there.
+    pub upload_bytes: Counter,
+    /// Bytes of uploads that were handed out.
+    pub download_bytes: Counter,
+    /// What was deleted for good, by why.
+    pub uploads_swept: Labelled<SweptKind>,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -152,6 +162,11 @@ impl Metrics {
             presence_received: make.counter("hubbub_presence_received_total", "Messages about presence from other instances."),
             presence_refused: make
                 .counter("hubbub_presence_refused_total", "Messages about presence that could not be read, or came while too many waited."),
+            uploads_under_way: make.gauge("hubbub_uploads_under_way", "Uploads that come in now.", &[]),
+            uploads: make.labelled("hubbub_uploads_total", "Uploads, by what became of them."),
+            upload_bytes: make.counter("hubbub_upload_bytes_total", "Bytes of uploads that were taken in."),
+            download_bytes: make.counter("hubbub_download_bytes_total", "Bytes of uploads that were handed out."),
+            uploads_swept: make.labelled("hubbub_uploads_swept_total", "Uploads and objects deleted for good, by why."),
             handle: recorder.handle(),
             recorder,
         }
@@ -256,6 +271,7 @@ mod tests {
         ("hubbub_connections_opened_total", "counter"),
         ("hubbub_deliveries_total", "counter"),
         ("hubbub_delivery_writes_total", "counter"),
+        ("hubbub_download_bytes_total", "counter"),
         ("hubbub_feed_bytes", "gauge"),
         ("hubbub_feed_resets_total", "counter"),
         ("hubbub_feeds", "gauge"),
@@ -283,6 +299,10 @@ mod tests {
         ("hubbub_skipped_entries_total", "counter"),
         ("hubbub_store_reads_total", "counter"),
         ("hubbub_subscriptions", "gauge"),
+        ("hubbub_upload_bytes_total", "counter"),
+        ("hubbub_uploads_swept_total", "counter"),
+        ("hubbub_uploads_total", "counter"),
+        ("hubbub_uploads_under_way", "gauge"),
     ];
 
     fn has(text: &str, line: &str) -> bool {
