@@ -33,7 +33,7 @@ lint: ## Check formatting, clippy and the documentation; no warning passes
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 
-tools: ## Get what the tests need beside Rust: cargo-nextest, Python, Node, NATS, PostgreSQL, Chromium, nginx, HAProxy
+tools: ## Get what the tests need beside Rust: cargo-nextest, Python, Node, NATS, PostgreSQL, S3, Chromium, nginx, HAProxy
 	@.ci/tools.sh
 
 demo-data: ## Fetch real data (vega-datasets, by npm) into target/data

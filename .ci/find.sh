@@ -12,6 +12,10 @@ nats_home=$tools_home/nats-$nats_version
 node_version=24.19.0
 node_home=$tools_home/node-$node_version
 
+# The S3 server that is built where none is installed.
+s3_version=0.14.1
+s3_home=$tools_home/s3s-fs-$s3_version
+
 # Where playwright-core is, and what else the scenarios of the browser tests import, as the lock file pins it.
 browser_tests=server/tests/browser
 playwright_home=$tools_home/browser-tests
@@ -72,6 +76,15 @@ node_bin() {
         fi
     done
     return 1
+}
+
+# s3_server: prints the path of s3s-fs; fails if there is none.
+s3_server() {
+    if [ -x "$s3_home/bin/s3s-fs" ]; then
+        echo "$s3_home/bin/s3s-fs"
+    else
+        first_program s3s-fs
+    fi
 }
 
 # chromium_program, nginx_program, haproxy_program: print a path; fail if there is none.

@@ -11,6 +11,7 @@
 #
 #   HUBBUB_TEST_NODE            node
 #   HUBBUB_TEST_PLAYWRIGHT      the folder whose node_modules has playwright-core
+#   HUBBUB_TEST_S3              s3s-fs, an S3 server, for tests that start their own
 #   HUBBUB_TEST_CHROMIUM, HUBBUB_TEST_NGINX, HUBBUB_TEST_HAPROXY
 #
 # What they keep is gone afterwards, and so is what COMMAND leaves in TMPDIR. Both are in memory where there is room (/dev/shm), and
@@ -112,6 +113,7 @@ export TMPDIR=$dir/tmp
 export HUBBUB_TEST_NATS=$url HUBBUB_TEST_NATS_SERVER=$nats
 export HUBBUB_TEST_POSTGRES=postgres://hubbub@127.0.0.1:$port/postgres HUBBUB_TEST_POSTGRES_BIN=$bin
 if node=$(tool node_bin); then export HUBBUB_TEST_NODE=$node/node; fi
+if program=$(tool s3_server); then export HUBBUB_TEST_S3=$program; fi
 if playwright=$(tool playwright_folder); then export HUBBUB_TEST_PLAYWRIGHT=$playwright; fi
 if program=$(tool chromium_program); then export HUBBUB_TEST_CHROMIUM=$program; fi
 if program=$(tool nginx_program); then export HUBBUB_TEST_NGINX=$program; fi

@@ -3,6 +3,7 @@
 #
 #   services     a NATS server and PostgreSQL, of which `services.sh` starts private ones. With that argument nothing else
 #   the runner   cargo-nextest
+#   S3           s3s-fs, a small server that keeps objects in a folder and checks signatures
 #   Python       3.10 or newer, that can make virtual environments: for the WebSocket conformance suite and two of the tools here
 #   Node         20 or newer with npm, and from npm what the lock files name: playwright-core for the browser tests (it drives the
 #                Chromium that is installed, and downloads none), the compiler that checks the client module
@@ -100,6 +101,11 @@ postgres_bin >/dev/null || install_postgres
 if ! cargo nextest --version >/dev/null 2>&1; then
     echo "cargo-nextest is missing: building version $nextest, once, which takes some minutes (https://nexte.st has binaries)" >&2
     cargo install --locked "cargo-nextest@$nextest"
+fi
+
+if ! s3_server >/dev/null; then
+    echo "an S3 server for tests is missing: building s3s-fs $s3_version into $s3_home, once, which takes some minutes" >&2
+    cargo install --locked "s3s-fs@$s3_version" --features binary --root "$s3_home"
 fi
 
 chromium_program >/dev/null || install_packages Chromium chromium fonts-dejavu-core
