@@ -38,6 +38,7 @@ use crate::{
         plain::{Plain, SealError, Sealer},
     },
     user::Users,
+    upload::{self, DepotError, Uploads},
     world::World,
 };
 
@@ -80,6 +81,8 @@ pub enum StartError {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error(transparent)]
+    Uploads(#[from] DepotError),
     #[error("{0} cannot be listened on: {1}")]
     Listen(SocketAddr, std::io::Error),
 }
@@ -176,6 +179,14 @@ impl App {
                 Some(Accounts::start(account::Parts { config, db, access, ring, secret, world, metrics }, &tasks).await?)
             }
         };
+        let uploads = Uploads::open(upload::Parts {
+            config: config.uploads.clone(),
+            db: db.clone(),
+            tasks: tasks.clone(),
+            metrics: metrics.clone(),
+            world: world.clone(),
+        })?;
+        uploads.sweep_when_due(channels.duty().clone());
         let backend = Arc::new(Backend {
             config: config.clone(),
             instance: membership.id().clone(),
@@ -212,6 +223,7 @@ impl App {
                 health: health.clone(),
                 membership: membership.clone(),
                 guests,
+                uploads,
                 db: db.clone(),
                 rates: rates.clone(),
                 rooms: Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() }),

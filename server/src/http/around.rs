@@ -53,7 +53,32 @@ fn given_id(request: &Request) -> Option<String> {
 
 /// The pattern as a label: one of the few that there are.
 fn known_route(route: &str) -> &'static str {
-    const ROUTES: [&str; 25] = [
+    const ROUTES: &[&str] = &[
+        "/openapi.json",
+        "/v1/api-keys",
+        "/v1/api-keys/{key}",
+        "/v1/audit",
+        "/v1/channels",
+        "/v1/channels/{channel}/restore",
+        "/v1/direct-channels",
+        "/v1/channels/{channel}/members",
+        "/v1/channels/{channel}/members/{user}",
+        "/v1/channels/{channel}/membership",
+        "/v1/channels/{channel}/bans",
+        "/v1/channels/{channel}/bans/{user}",
+        "/v1/channels/{channel}/messages",
+        "/v1/channels/{channel}/messages/{seq}",
+        "/v1/me",
+        "/v1/me/channels",
+        "/v1/users",
+        "/v1/users/{user}",
+        "/v1/users/{user}/restore",
+        "/v1/server/publish",
+        "/v1/server/broadcast",
+        "/v1/server/disconnect",
+        "/v1/server/unsubscribe",
+        "/v1/server/presence",
+        "/v1/server/info",
         "/",
         "/assets/page/{*path}",
         "/assets/hubbub/{*path}",
@@ -76,11 +101,15 @@ fn known_route(route: &str) -> &'static str {
         "/v1/channels/{channel}/presence",
         "/v1/channels/{channel}",
         "/v1/instances",
+        "/v1/uploads",
+        "/v1/uploads/{id}",
+        "/v1/uploads/{id}/content",
+        "/v1/uploads/{id}/restore",
         "/healthz",
         "/readyz",
         "/metrics",
     ];
-    ROUTES.into_iter().find(|known| *known == route).unwrap_or("other")
+    ROUTES.iter().copied().find(|known| *known == route).unwrap_or("other")
 }
 
 /// Errors that are not problems yet (a route that is not there, a body that is too long) become ones; each gets the request's id.

@@ -15,8 +15,11 @@ use super::Problem;
 use crate::{config::is_own, session::Backend};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-const ASKED: HeaderValue = HeaderValue::from_static("authorization, content-type, last-event-id, x-request-id");
-const ANSWERED: HeaderValue = HeaderValue::from_static("location, retry-after, x-request-id");
+const ASKED: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, if-match, if-none-match, if-range, last-event-id, range, x-request-id",
+);
+const ANSWERED: HeaderValue =
+    HeaderValue::from_static("content-disposition, content-range, etag, link, location, retry-after, x-request-id");
 /// Seconds for which a browser may remember that it was allowed to ask; browsers cut it to two hours at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 

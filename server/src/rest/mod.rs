@@ -17,6 +17,7 @@ mod presence;
 mod server;
 mod users;
 mod sessions;
+mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,6 +46,7 @@ use crate::{
         plain::{self, Plain},
     },
     user::Users,
+    upload::Uploads,
 };
 
 pub use guests::Guests;
@@ -71,6 +73,8 @@ pub struct Api {
     pub membership: Arc<Membership>,
     /// Who may try the page.
     pub guests: Arc<Guests>,
+    /// Files.
+    pub uploads: Arc<Uploads>,
     /// The database, for answers that are kept.
     pub db: Db,
     /// How often one may ask.
@@ -98,6 +102,12 @@ impl FromRef<Api> for Arc<Users> {
 impl FromRef<Api> for Schemas {
     fn from_ref(api: &Api) -> Self {
         api.schemas.clone()
+    }
+}
+
+impl FromRef<Api> for Arc<Uploads> {
+    fn from_ref(api: &Api) -> Self {
+        api.uploads.clone()
     }
 }
 
@@ -150,13 +160,16 @@ fn resources() -> OpenApiRouter<Api> {
         .merge(presence::router())
         .merge(server::router())
         .merge(sessions::router())
+        .merge(uploads::router())
         .merge(users::router())
 }
 
 /// Every route. ARCHITECTURE.md draws what lies around them.
 pub fn router(api: Api) -> Router {
     let http = &api.backend.config.http;
-    let (resources, document) = resources().split_for_parts();
+    let (resources, mut document) = resources().split_for_parts();
+    let (streams, of_streams) = uploads::streams().split_for_parts();
+    document.merge(of_streams);
     let document = kit::finish(document);
     let mut timed = Router::new()
         .merge(entries::router())
@@ -176,7 +189,9 @@ pub fn router(api: Api) -> Router {
         .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::new("text/event-stream"))));
     let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain::router());
+    let streams = streams.layer(from_fn_with_state((api.backend.clone(), api.rates.clone()), rates));
     timed
+        .merge(streams)
         .merge(sockets)
         .layer(from_fn_with_state(api.backend.clone(), origins))
         .layer(CatchPanicLayer::custom(panicked))

@@ -1,0 +1,132 @@
+//! A file comes in: as the body itself, or as the one part of a form.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequest, Multipart, Request, State, multipart::MultipartError},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{View, channel, name, unreadable};
+use crate::{
+    auth::Act,
+    http::{At, Caller, Fault, Problem},
+    rest::kit::{Query, Wants, created, query, tag},
+    session::Backend,
+    store::uploads::Upload,
+    upload::{NewUpload, Uploads},
+};
+
+/// Bytes that a form may have around the file.
+const FORM: u64 = 16 << 10;
+
+/// What a file is, and where it belongs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    /// What it is called: no path, no control characters. A form may say it as the part's file name.
+    #[schema(min_length = 1, max_length = 255)]
+    name: Option<String>,
+    /// The channel whose readers may read it, into which one has to be allowed to publish. Without one it is its owner's own until it is
+    /// attached to a message.
+    channel: Option<String>,
+}
+query!(Place);
+
+/// The bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code)] // Only what the document says of a body that is never whole in memory.
+pub(super) struct Bytes(Vec<u8>);
+
+/// A form with one file.
+#[derive(ToSchema)]
+#[allow(dead_code)] // As above.
+pub(super) struct Form {
+    /// The file. Its Content-Type and its file name count.
+    file: Bytes,
+}
+
+/// Upload a file
+///
+/// The body is the file, of whatever media type, or a form with the file as its only part. It is stored before it is answered; a body that
+/// breaks off leaves nothing. An upload that is attached to no message is deleted after a day (`uploads.orphans_after`).
+#[utoipa::path(
+    post, path = "/v1/uploads", tag = "uploads", operation_id = "createUpload", params(Place),
+    request_body(content((Bytes = "application/octet-stream"), (Form = "multipart/form-data"))),
+    responses((status = 201, description = "It is stored.", body = View, headers(("Location" = String, description = "Where it is."))))
+)]
+pub(super) async fn create(
+    wants: Wants,
+    Caller(identity): Caller,
+    State(uploads): State<Arc<Uploads>>,
+    State(backend): State<Arc<Backend>>,
+    Query(place): Query<Place>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let channel = place.channel.as_deref().map(channel).transpose()?;
+    if let Some(channel) = &channel {
+        backend.access.may(&identity, Act::Upload, channel).await?;
+    }
+    let given = place.name.as_deref().map(|text| name(text, At::Parameter("name".to_owned()))).transpose()?;
+    let kind = text(request.headers(), &header::CONTENT_TYPE).map(str::to_owned);
+    let length = text(request.headers(), &header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let is_form = kind.as_deref().is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
+    let new = |name, claimed, declared| NewUpload { owner: identity.user.clone(), channel, name, claimed, declared };
+    let upload = if is_form {
+        from_form(&uploads, request, |claimed, file_name| {
+            let name = match given {
+                Some(name) => name,
+                None => name(file_name.unwrap_or_default(), At::Pointer(String::new()))?,
+            };
+            Ok(new(name, claimed, length.map(|length| length.saturating_sub(FORM))))
+        })
+        .await?
+    } else {
+        let name = given.ok_or_else(|| missing("name", "a file has a name: send it as `?name=…`"))?;
+        uploads.take_in(new(name, kind, length), request.into_body().into_data_stream()).await?
+    };
+    Ok(answer(wants, upload))
+}
+
+/// The one part of a form.
+async fn from_form(
+    uploads: &Arc<Uploads>,
+    request: Request,
+    new: impl FnOnce(Option<String>, Option<&str>) -> Result<NewUpload, Problem>,
+) -> Result<Upload, Problem> {
+    let bad = |error: MultipartError| unreadable(&format!("the form cannot be read: {}", error.body_text()));
+    let mut form = Multipart::from_request(request, &()).await.map_err(|error| unreadable(&error.body_text()))?;
+    let file = form.next_field().await.map_err(bad)?.ok_or_else(|| unreadable("the form has no part: send the file as one"))?;
+    let new = new(file.content_type().map(str::to_owned), file.file_name())?;
+    let upload = uploads.take_in(new, file).await?;
+    match form.next_field().await {
+        Ok(None) => Ok(upload),
+        more => {
+            uploads.purge(&upload.id).await?;
+            Err(match more {
+                Err(error) => bad(error),
+                Ok(_) => unreadable("the form has more than one part: send a file alone; name and channel go into the query"),
+            })
+        }
+    }
+}
+
+fn answer(wants: Wants, upload: Upload) -> Response {
+    let location = format!("/v1/uploads/{}", upload.id);
+    let etag = tag(upload.version, wants.0);
+    let mut response = created(wants.reply(StatusCode::CREATED, &View::from(upload)), &location);
+    response.headers_mut().insert(header::ETAG, etag);
+    response
+}
+
+fn missing(parameter: &str, detail: &str) -> Problem {
+    Problem::invalid(vec![Fault { at: At::Parameter(parameter.to_owned()), code: "required", detail: detail.to_owned() }])
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
