@@ -11,6 +11,13 @@ pub fn duration(text: &str) -> Result<Duration> {
     Duration::try_from(parsed).with_context(|| format!("{text:?} is negative"))
 }
 
+/// Parses `512B`, `64KiB`, `256MiB`, `1GiB`.
+pub fn size(text: &str) -> Result<u64> {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+    let parsed = units.iter().find_map(|(unit, shift)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(1 << shift)));
+    parsed.flatten().with_context(|| format!("{text:?} is not a size like 64KiB or 1GiB"))
+}
+
 /// The server to start.
 #[derive(Debug, Args)]
 pub struct Server {
@@ -58,5 +65,12 @@ mod tests {
         assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
         assert!(duration("10").is_err());
         assert!(duration("-1s").is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(size("1GiB").unwrap(), 1 << 30);
+        assert_eq!(size("7B").unwrap(), 7);
+        assert!(size("7").is_err() && size("1.5MiB").is_err() && size("99999999999GiB").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `hubbub-loadtest`: drives any Hubbub instance, counts gaps and duplicates, measures beside a floor.
 //!
-//! A subcommand a module. Those that measure ([`fanout`], [`idle`], [`publish`], [`channels`], [`presence`]) speak raw WebSocket bytes
+//! A subcommand a module. Those that measure ([`fanout`], [`idle`], [`publish`], [`channels`], [`presence`], [`upload`]) speak raw bytes
 //! ([`drive`]) to servers that they start ([`subject`]); the one that verifies ([`replay`]) goes through the client SDK to any server.
 
 mod args;
@@ -14,6 +14,7 @@ mod publish;
 mod replay;
 mod stats;
 mod subject;
+mod upload;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Command {
     Channels(channels::ChannelsArgs),
     /// Kill one of three instances with members present; verify that they leave in time, and count the traffic.
     Presence(presence::PresenceArgs),
+    /// Upload and download a large file; report the server's memory at its highest.
+    Upload(upload::UploadArgs),
     /// Publish a file's rows and verify that every subscriber gets each exactly once, in order.
     Replay(replay::ReplayArgs),
     /// Run a program on one core, to die with its parent.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => publish::run(&args),
         Command::Channels(args) => channels::run(&args),
         Command::Presence(args) => presence::run(&args),
+        Command::Upload(args) => upload::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Pinned(args) => subject::run_pinned(&args),
     };

@@ -62,6 +62,11 @@ impl Subject {
         proc::pss(self.child.id())
     }
 
+    /// Its memory at its highest (VmHWM), in KiB.
+    pub fn peak(&self) -> Result<u64> {
+        proc::peak(self.child.id())
+    }
+
     /// What its `/metrics` say, labels added up: the values by name.
     ///
     /// # Errors

@@ -65,6 +65,12 @@ pub fn pss(pid: u32) -> Result<u64> {
     text.lines().find_map(|line| line.strip_prefix("Pss:")).map(first_number).context("/proc/PID/smaps_rollup has no Pss")
 }
 
+/// The most memory that `pid` ever had resident, in KiB.
+pub fn peak(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
+    text.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(first_number).context("/proc/PID/status has no VmHWM")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
