@@ -29,3 +29,4 @@ mod retry;
 mod revocation;
 mod slow;
 mod support;
+mod uploads;

@@ -10,6 +10,8 @@ mod postgres;
 mod process;
 mod proxy;
 mod requests;
+#[path = "../shared/s3.rs"]
+mod s3;
 mod server;
 
 use std::{
@@ -33,6 +35,7 @@ pub use pair::{Pair, Transport};
 pub use peer::Peer;
 pub use process::Process;
 pub use proxy::{Proxy, Running};
+pub use s3::S3;
 pub use server::Server;
 
 /// How long a test waits for what must come.

@@ -209,6 +209,11 @@ impl Response {
         }
     }
 
+    pub async fn bytes(self) -> Bytes {
+        let body: Result<_, hyper::Error> = self.inner.into_body().collect().await;
+        body.unwrap().to_bytes()
+    }
+
     pub async fn text(self) -> String {
         let body: Result<_, hyper::Error> = self.inner.into_body().collect().await;
         String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap()

@@ -17,6 +17,8 @@ pub struct Ground {
     broker: BrokerKind,
     prefix: String,
     data: Data,
+    /// What users upload.
+    files: TempDir,
     /// Where its instances listen.
     doors: Mutex<Vec<SocketAddr>>,
     /// What stands before them.
@@ -40,7 +42,14 @@ impl Ground {
             Store::Sqlite => Data::Sqlite(TempDir::new().unwrap()),
             Store::Postgres => Data::Postgres(Database::create().await),
         };
-        Arc::new(Self { broker: pair.broker, prefix: unique(), data, doors: Mutex::default(), proxy: OnceLock::new() })
+        Arc::new(Self {
+            broker: pair.broker,
+            prefix: unique(),
+            data,
+            files: TempDir::new().unwrap(),
+            doors: Mutex::default(),
+            proxy: OnceLock::new(),
+        })
     }
 
     /// Keys of the configuration.
@@ -49,6 +58,7 @@ impl Ground {
             Data::Sqlite(_) => format!("store.url=sqlite:{}", self.file().display()),
             Data::Postgres(database) => format!("store.url={}", database.url()),
         }];
+        settings.push(format!("uploads.url=file:{}", self.files().display()));
         if self.broker == BrokerKind::Nats {
             settings.extend(["broker.kind=nats".to_owned(), format!("broker.url={}", nats()), format!("broker.prefix={}", self.prefix)]);
         }
@@ -90,6 +100,11 @@ impl Ground {
             Data::Sqlite(dir) => dir.path().join("hubbub.db"),
             Data::Postgres(_) => panic!("PostgreSQL is no file"),
         }
+    }
+
+    /// The folder of what users upload; made with the first upload.
+    pub fn files(&self) -> PathBuf {
+        self.files.path().join("uploads")
     }
 
     /// An application's own connection to PostgreSQL.
