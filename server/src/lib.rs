@@ -18,6 +18,6 @@ pub mod store;
 pub mod tasks;
 pub mod telemetry;
 pub mod transport;
-pub mod user;
 pub mod upload;
+pub mod user;
 pub mod world;

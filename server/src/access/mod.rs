@@ -4,8 +4,8 @@
 //! and memberships are read when they are asked for, and kept. A *looker* follows the rulings in the store, so that a change anywhere
 //! counts here within half a second, at once if somebody told; sessions that it concerns are closed, or look at their subscriptions again.
 
-pub mod bans;
 pub mod backends;
+pub mod bans;
 mod keep;
 mod looker;
 mod memory;

@@ -37,8 +37,8 @@ use crate::{
         Connections, Endpoint,
         plain::{Plain, SealError, Sealer},
     },
-    user::Users,
     upload::{self, DepotError, Uploads},
+    user::Users,
     world::World,
 };
 
@@ -210,6 +210,8 @@ impl App {
         };
         let secret = store::secrets::shared(&db, EVENT_IDS, &world.chance.bytes::<{ Sealer::KEY }>(), world.clock.now()).await?;
         let plain = Plain::new(endpoint.clone(), Sealer::new(&secret)?, db.clone(), broker.clone());
+        let rooms = Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() });
+        rooms.sweep_when_due(channels.duty().clone(), &tasks);
         let rates = Arc::new(Rates::new(config.http.rate));
         let listener = listen(config.http.listen).map_err(|error| StartError::Listen(config.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.http.listen, error))?;
@@ -226,7 +228,7 @@ impl App {
                 uploads,
                 db: db.clone(),
                 rates: rates.clone(),
-                rooms: Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() }),
+                rooms,
                 users: Arc::new(Users { db: db.clone(), access: access.clone(), world: world.clone() }),
                 schemas: Default::default(),
             }),

@@ -39,7 +39,7 @@ pub use amend::Authority;
 pub use history::{Direction, HistoryPage};
 pub use info::ChannelInfo;
 pub use looker::Watch;
-pub use messages::{Message, MessagePage, Range};
+pub use messages::{Message, MessagePage, Range as MessageRange};
 #[cfg(test)]
 pub(crate) use publish::digest;
 pub use publish::{NewMessage, Ticket};

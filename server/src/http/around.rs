@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, response::Parts};
 use hubbub_protocol::ErrorCode;
 
 use super::Problem;
@@ -29,18 +29,37 @@ pub async fn around(State(backend): State<Arc<Backend>>, mut request: Request, n
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|path| known_route(path.as_str()));
     request.extensions_mut().insert(RequestId(id.clone()));
-    let response = next.run(request).await;
-    let mut response = as_problem(response, &id).await;
+    // No name has a NUL, and PostgreSQL's texts cannot: nothing is there, whichever resource it is.
+    let response = if path.contains("%00") { StatusCode::NOT_FOUND.into_response() } else { next.run(request).await };
+    let mut response = if method == Method::OPTIONS { options(response) } else { as_problem(response, &id).await };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    response.headers_mut().entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    for (name, value) in SAFE {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     let status = response.status();
     backend.metrics.http_request(method.as_str(), route, status.as_u16(), begun.elapsed().as_secs_f64());
     if status.is_server_error() {
         tracing::warn!(request = %id, %method, path, status = status.as_u16(), "a request failed");
     } else {
         tracing::debug!(request = %id, %method, path, status = status.as_u16(), "request");
+    }
+    response
+}
+
+/// What keeps browsers from taking an answer for something else; a page says for itself what it needs.
+const SAFE: [(HeaderName, HeaderValue); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'")),
+];
+
+/// What an address takes: `Allow` says it.
+fn options(mut response: Response) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = (StatusCode::NO_CONTENT, response.headers().clone()).into_response();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     response
 }
@@ -55,6 +74,8 @@ fn given_id(request: &Request) -> Option<String> {
 fn known_route(route: &str) -> &'static str {
     const ROUTES: &[&str] = &[
         "/openapi.json",
+        "/docs",
+        "/docs/{file}",
         "/v1/api-keys",
         "/v1/api-keys/{key}",
         "/v1/audit",
@@ -119,6 +140,9 @@ async fn as_problem(response: Response, id: &str) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
+    if let Some(KeptProblem(json)) = parts.extensions.remove::<KeptProblem>() {
+        return with_id(parts, json, id);
+    }
     let problem = match parts.extensions.remove::<Problem>() {
         Some(problem) => problem,
         None if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") => {
@@ -130,12 +154,22 @@ async fn as_problem(response: Response, id: &str) -> Response {
             Problem::new(code(status), if text.is_empty() { detail(status).to_owned() } else { text }).with_status(status)
         }
     };
-    let mut json = problem.json();
-    json["request_id"] = id.into();
+    let json = problem.json();
     let fresh = problem.into_response();
     for (name, value) in fresh.headers() {
         parts.headers.insert(name, value.clone());
     }
+    with_id(parts, json, id)
+}
+
+/// A problem that was answered once, and is answered again.
+#[derive(Debug, Clone)]
+pub struct KeptProblem(pub serde_json::Value);
+
+fn with_id(mut parts: Parts, mut json: serde_json::Value, id: &str) -> Response {
+    json["request_id"] = id.into();
+    // The body is written anew: it may have been compressed before.
+    parts.headers.remove(header::CONTENT_ENCODING);
     let body = json.to_string();
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     Response::from_parts(parts, Body::from(body))
@@ -144,7 +178,9 @@ async fn as_problem(response: Response, id: &str) -> Response {
 fn code(status: StatusCode) -> ErrorCode {
     match status {
         StatusCode::NOT_FOUND => ErrorCode::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => ErrorCode::MethodNotAllowed,
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::PayloadTooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorCode::UnsupportedMediaType,
         // The time for it was over: what it asked for may have been done.
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unknown,
         _ if status.is_server_error() => ErrorCode::Internal,

@@ -7,7 +7,7 @@ mod peer;
 mod problem;
 mod rate;
 
-pub use around::{REQUEST_ID, RequestId, around, panicked};
+pub use around::{KeptProblem, REQUEST_ID, RequestId, around, panicked};
 pub use caller::{Caller, bearer};
 pub use origin::origins;
 pub use peer::Peer;

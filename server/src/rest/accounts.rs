@@ -101,7 +101,7 @@ struct NewAccount {
     #[schema(min_length = 1, max_length = 64, example = "Ada Lovelace")]
     name: Option<String>,
     /// The password: none that is guessed first, and not the login or the name.
-    #[schema(min_length = 10, max_length = 512, format = "password", example = "correct horse battery")]
+    #[schema(min_length = 10, max_length = 128, format = "password", example = "correct horse battery")]
     password: String,
 }
 
@@ -134,7 +134,7 @@ struct PasswordChange {
     #[schema(max_length = 512, format = "password", example = "correct horse battery")]
     old: String,
     /// The password to be.
-    #[schema(min_length = 10, max_length = 512, format = "password", example = "staple of another colour")]
+    #[schema(min_length = 10, max_length = 128, format = "password", example = "staple of another colour")]
     new: String,
 }
 

@@ -49,7 +49,8 @@ impl From<RoomError> for Problem {
             RoomError::Implicit | RoomError::Reserved | RoomError::Fixed => ErrorCode::Conflict,
             RoomError::Taken | RoomError::IsMember | RoomError::IsBanned | RoomError::LastOwner => ErrorCode::Conflict,
             RoomError::NoMember | RoomError::NoBan => ErrorCode::NotFound,
-            RoomError::NoUser(_) | RoomError::Participants(_) => ErrorCode::Invalid,
+            RoomError::NoUser(_) => return kit::fault("/users", "unknown", error.to_string()),
+            RoomError::Participants(_) => return kit::fault("/users", "out_of_range", error.to_string()),
             RoomError::Changed => return kit::changed(),
             RoomError::Rank => ErrorCode::Forbidden,
             RoomError::Store(error) => return kit::unavailable(error),
@@ -260,7 +261,7 @@ async fn list(
     State(rooms): State<Arc<Rooms>>,
     mut list: List<Channel>,
 ) -> Result<Response, Problem> {
-    let is_all = list.more("all") == Some("true");
+    let is_all = list.switch("all")?;
     if is_all && !rooms.access.wields(&actor.identity, crate::auth::Power::RuleUsers) {
         return Err(Problem::new(ErrorCode::Forbidden, "only admins of the instance see private channels that they are not in"));
     }

@@ -10,9 +10,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Api, kit::Wants};
 use crate::{
-    auth::Action,
+    auth::{Action, Power},
     http::{Caller, Problem},
     instance::{About, Listed, Membership},
+    session::Backend,
 };
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -50,14 +51,19 @@ struct Instance {
 
 /// List the instances
 ///
-/// Takes a grant of `operate` on `*`.
+/// Takes a grant of `operate` on `*`, or an admin of the instance.
 #[utoipa::path(
     get, path = "/v1/instances", tag = "instances", operation_id = "listInstances",
     responses((status = 200, description = "What each last said of itself.", body = Instances))
 )]
-async fn list(wants: Wants, Caller(identity): Caller, State(membership): State<Arc<Membership>>) -> Result<Response, Problem> {
-    if !identity.grants.allows_everywhere(Action::Operate) {
-        return Err(Problem::new(ErrorCode::Forbidden, "the token needs a grant of `operate` on `*`"));
+async fn list(
+    wants: Wants,
+    Caller(identity): Caller,
+    State(backend): State<Arc<Backend>>,
+    State(membership): State<Arc<Membership>>,
+) -> Result<Response, Problem> {
+    if !(identity.grants.allows_everywhere(Action::Operate) || backend.access.wields(&identity, Power::RuleUsers)) {
+        return Err(Problem::new(ErrorCode::Forbidden, "the token needs a grant of `operate` on `*`, or the user to be an admin"));
     }
     let listed = membership.list().await.map_err(|error| {
         tracing::warn!(%error, "the instances could not be listed");

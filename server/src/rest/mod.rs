@@ -1,9 +1,9 @@
 //! HTTP resources: a file each, with its own `router()`.
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod bans;
-mod accounts;
 mod channels;
 mod entries;
 mod guests;
@@ -11,17 +11,23 @@ mod health;
 mod instances;
 pub mod kit;
 mod members;
+mod messages;
 mod openapi;
 mod page;
 mod presence;
 mod server;
-mod users;
 mod sessions;
 mod uploads;
+mod users;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::FromRef, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    extract::FromRef,
+    middleware::{from_fn_with_state, map_response},
+    response::Response,
+};
 use kit::Schemas;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -45,8 +51,8 @@ use crate::{
         Endpoint,
         plain::{self, Plain},
     },
-    user::Users,
     upload::Uploads,
+    user::Users,
 };
 
 pub use guests::Guests;
@@ -157,11 +163,18 @@ fn resources() -> OpenApiRouter<Api> {
         .merge(channels::router())
         .merge(instances::router())
         .merge(members::router())
+        .merge(messages::router())
         .merge(presence::router())
         .merge(server::router())
         .merge(sessions::router())
         .merge(uploads::router())
         .merge(users::router())
+}
+
+/// Tags of compressed bodies name their coding.
+async fn coded(mut response: Response) -> Response {
+    kit::tag_coding(response.headers_mut());
+    response
 }
 
 /// Every route. ARCHITECTURE.md draws what lies around them.
@@ -187,7 +200,8 @@ pub fn router(api: Api) -> Router {
         .layer(RequestBodyLimitLayer::new(http.max_body))
         .layer(RequestDecompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::new("text/event-stream"))));
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::new("text/event-stream"))))
+        .layer(map_response(coded));
     let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain::router());
     let streams = streams.layer(from_fn_with_state((api.backend.clone(), api.rates.clone()), rates));
     timed

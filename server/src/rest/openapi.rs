@@ -1,7 +1,8 @@
-//! `/openapi.json`: what this server takes and answers.
+//! `/openapi.json`: what this server takes and answers; and `/docs`, the same for people. Both are in the binary and need nothing else.
 
 use axum::{
     Router,
+    extract::Path,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -10,10 +11,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{
     Api,
     kit::{ApiDocument, is_fresh},
+    page,
 };
 
 pub(super) fn router(document: ApiDocument) -> Router<Api> {
-    Router::new().route("/openapi.json", get(move |headers: HeaderMap| async move { show(&document, &headers) }))
+    Router::new()
+        .route("/openapi.json", get(move |headers: HeaderMap| async move { show(&document, &headers) }))
+        .route("/docs", get(reference))
+        .route("/docs/{file}", get(part))
 }
 
 fn show(document: &ApiDocument, headers: &HeaderMap) -> Response {
@@ -26,4 +31,13 @@ fn show(document: &ApiDocument, headers: &HeaderMap) -> Response {
         return (StatusCode::NOT_MODIFIED, about).into_response();
     }
     (about, document.json.to_vec()).into_response()
+}
+
+async fn reference(headers: HeaderMap) -> Response {
+    page::document("docs/index.html", &headers)
+}
+
+/// The page's script and style. The page itself is at `/docs` only, where its policy is.
+async fn part(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    page::part(&format!("docs/{name}"), &headers)
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hubbub_protocol::ErrorCode;
 use rust_embed::{Embed, EmbeddedFile};
 
-use super::Api;
+use super::{Api, kit::is_fresh};
 use crate::http::Problem;
 
 /// What the page may load and whom it may talk to: this server, and nobody else. No inline script, no inline style, no frame around it.
@@ -34,7 +34,12 @@ pub(super) fn router() -> Router<Api> {
 }
 
 async fn page(headers: HeaderMap) -> Response {
-    let mut response = file(Page::get("index.html"), "index.html", &headers);
+    document("index.html", &headers)
+}
+
+/// One of the pages, with its policy.
+pub(super) fn document(path: &str, headers: &HeaderMap) -> Response {
+    let mut response = file(Page::get(path), path, headers);
     for (name, value) in [(header::CONTENT_SECURITY_POLICY, POLICY), (header::REFERRER_POLICY, "no-referrer")] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -42,8 +47,12 @@ async fn page(headers: HeaderMap) -> Response {
 }
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    // The page itself is at `/` only, where its policy is.
-    file(Page::get(&path).filter(|_| path != "index.html"), &path, &headers)
+    part(&path, &headers)
+}
+
+/// What a page is made with. Pages themselves are at their own addresses only, where their policy is.
+pub(super) fn part(path: &str, headers: &HeaderMap) -> Response {
+    file(Page::get(path).filter(|_| !path.ends_with(".html")), path, headers)
 }
 
 async fn module(Path(path): Path<String>, headers: HeaderMap) -> Response {
@@ -58,7 +67,11 @@ fn file(file: Option<EmbeddedFile>, path: &str, request: &HeaderMap) -> Response
     let hash: String = file.metadata.sha256_hash()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{hash}\"");
     let headers: [(HeaderName, &str); 3] = [(header::ETAG, &tag), (header::CACHE_CONTROL, "no-cache"), (header::CONTENT_TYPE, kind)];
-    if holds(request, &tag) { (StatusCode::NOT_MODIFIED, headers).into_response() } else { (headers, file.data).into_response() }
+    if HeaderValue::try_from(&tag).is_ok_and(|tag| is_fresh(request, &tag)) {
+        (StatusCode::NOT_MODIFIED, headers).into_response()
+    } else {
+        (headers, file.data).into_response()
+    }
 }
 
 /// What is served, by the end of its name; anything else is not.
@@ -72,27 +85,9 @@ fn content_type(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether `If-None-Match` names `tag` (RFC 9110 section 13.1.2: compared weakly).
-fn holds(request: &HeaderMap, tag: &str) -> bool {
-    let mut given = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    given.any(|list| list.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tag_is_found_in_any_list() {
-        let asked = |value: &'static str| HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(value))]);
-        for value in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
-            assert!(holds(&asked(value), "\"a\""), "{value}");
-        }
-        for value in ["\"b\"", "a", ""] {
-            assert!(!holds(&asked(value), "\"a\""), "{value}");
-        }
-        assert!(!holds(&HeaderMap::new(), "\"a\""));
-    }
 
     #[test]
     fn whatever_the_page_names_is_embedded() {
@@ -107,12 +102,15 @@ mod tests {
 
     #[test]
     fn nothing_on_the_page_is_inline() {
-        let index = String::from_utf8(Page::get("index.html").unwrap().data.into_owned()).unwrap();
+        for page in ["index.html", "docs/index.html"] {
+            nothing_is_inline(page);
+        }
+    }
+
+    fn nothing_is_inline(page: &str) {
+        let index = String::from_utf8(Page::get(page).unwrap().data.into_owned()).unwrap();
         assert!(!index.contains("<style") && !index.contains(" style=") && !index.contains(" onclick="));
         let scripts = index.matches("<script").count();
-        assert_eq!(
-            scripts,
-            index.matches("<script type=\"module\" src=\"/assets/").count() + index.matches("<script src=\"/assets/").count()
-        );
+        assert_eq!(scripts, index.matches("<script type=\"module\" src=\"/").count() + index.matches("<script src=\"/").count());
     }
 }

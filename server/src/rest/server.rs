@@ -106,6 +106,7 @@ impl From<Result<Published, ErrorBody>> for Outcome {
 /// Messages, each for its channel.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Publications)]
 struct Messages {
     /// 1 to 256.
     #[schema(min_items = 1, max_items = 256)]
@@ -115,6 +116,7 @@ struct Messages {
 /// A message for a channel.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Publication)]
 struct Message {
     /// Where.
     #[schema(min_length = 1, max_length = 128)]

@@ -163,7 +163,7 @@ async fn list(
     mut list: List<User>,
 ) -> Result<Response, Problem> {
     let is_ruler = users.is_ruler(&actor.identity);
-    let deleted = list.more("deleted") == Some("true");
+    let deleted = list.switch("deleted")?;
     if deleted && !is_ruler {
         return Err(UserError::Forbidden.into());
     }

@@ -8,6 +8,8 @@ mod direct;
 mod janitor;
 mod making;
 mod members;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@
 //! two. Callers hold no connection across anything but calls of this folder.
 
 pub mod access;
-pub mod api_keys;
 pub mod amendments;
+pub mod api_keys;
 pub mod audit;
 pub mod bans;
 pub mod channels;
@@ -37,8 +37,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tickets;
-pub mod users;
 pub mod uploads;
+pub mod users;
 
 use std::time::Duration;
 

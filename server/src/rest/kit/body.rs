@@ -17,6 +17,8 @@ use crate::http::{At, Fault, Problem};
 /// What `Accept-Post` and `Accept-Patch` say (RFC 5789 section 3.1).
 const TAKEN: &str = "application/json, application/msgpack";
 const TAKEN_PATCH: &str = "application/merge-patch+json, application/json, application/msgpack";
+/// Up to here every whole number is one: 2⁵³.
+const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 /// Fields whose values are their sender's own: neither checked nor changed.
 const OPAQUE: [&str; 2] = ["payload", "data"];
 
@@ -136,7 +138,15 @@ fn clean(value: &mut Value, pointer: &mut String, faults: &mut Vec<Fault>) {
                 within(pointer, &name.replace('~', "~0").replace('/', "~1"), |pointer| clean(field, pointer, faults));
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        // JSON knows one kind of numbers: 1.0 is 1.
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MAX_WHOLE)
+                && number.is_f64()
+            {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
     }
 }
 

@@ -13,7 +13,7 @@ use hubbub_protocol::ErrorCode;
 
 use super::{body::unread, unavailable};
 use crate::{
-    http::{Caller, Problem, bearer},
+    http::{Caller, KeptProblem, Problem, bearer},
     rest::Api,
     store::idempotency::{self, Answer, Reserved},
 };
@@ -103,7 +103,11 @@ async fn taken(response: Response) -> (Response, Option<Answer>) {
 }
 
 fn replay(answer: Answer) -> Response {
+    let problem = if answer.status >= 400 { serde_json::from_slice(&answer.body).ok() } else { None };
     let mut response = Response::new(Body::from(answer.body));
+    if let Some(problem) = problem {
+        response.extensions_mut().insert(KeptProblem(problem));
+    }
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let headers: std::collections::HashMap<String, String> = serde_json::from_str(&answer.headers).unwrap_or_default();
     for (name, value) in headers {

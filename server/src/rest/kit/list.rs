@@ -3,7 +3,10 @@
 //! `filter` is conditions joined by commas, all of which hold: `field:operator:value`, with `|` between the values of `in` and `not_in`. A
 //! backslash takes its meaning from a comma, a bar or a backslash in a value.
 
-use std::{collections::BTreeSet, marker::PhantomData};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+};
 
 use axum::{
     extract::{FromRequestParts, OriginalUri},
@@ -96,6 +99,21 @@ impl<R: Listed> List<R> {
     /// The value of a parameter of [`Listed::MORE`].
     pub fn more(&self, name: &str) -> Option<&str> {
         self.more.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+
+    /// A parameter of [`Listed::MORE`] that is a switch: `true`, `false`, or missing.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn switch(&self, name: &str) -> Result<bool, Problem> {
+        match self.more(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => {
+                let at = At::Parameter(name.to_owned());
+                Err(Problem::invalid(vec![Fault { at, code: "not_one_of", detail: "it is `true` or `false`".to_owned() }]))
+            }
+        }
     }
 
     /// Items of a page.
@@ -254,8 +272,23 @@ fn sorts<R: Listed>() -> Vec<String> {
     R::FIELDS.iter().filter(|field| field.sorts).flat_map(|field| [field.name.to_owned(), format!("-{}", field.name)]).collect()
 }
 
+/// The fields of an item, those of types that are part of it included.
 fn names<R: Listed>() -> Vec<String> {
-    schema::<R>()["properties"].as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+    let mut parts = Vec::new();
+    R::schemas(&mut parts);
+    let parts: BTreeMap<String, Value> =
+        parts.into_iter().map(|(name, part)| (name, serde_json::to_value(part).unwrap_or_default())).collect();
+    let mut names = Vec::new();
+    gather(&schema::<R>(), &parts, &mut names);
+    names
+}
+
+fn gather(schema: &Value, parts: &BTreeMap<String, Value>, names: &mut Vec<String>) {
+    names.extend(schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys().cloned()));
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        let named = part["$ref"].as_str().and_then(|path| parts.get(path.rsplit('/').next()?));
+        gather(named.unwrap_or(part), parts, names);
+    }
 }
 
 fn chosen<R: Listed>(text: &str) -> Result<BTreeSet<String>, String> {
@@ -350,7 +383,7 @@ fn position(cursor: &str, digest: u32, kind: Kind) -> Option<(Term, String)> {
     let (of, value, id): (u32, Value, String) = serde_json::from_slice(&bytes).ok()?;
     let term = match (kind, value) {
         (Kind::Whole, Value::Number(number)) => Term::Whole(number.as_i64()?),
-        (Kind::Text | Kind::Choice(_), Value::String(text)) => Term::Text(text),
+        (Kind::Text | Kind::Choice(_), Value::String(text)) if !text.contains('\0') => Term::Text(text),
         _ => return None,
     };
     (of == digest && !id.contains('\0')).then_some((term, id))

@@ -136,7 +136,7 @@ fn example(status: u16) -> Value {
 }
 
 /// What is annotated as JSON can be had in the other formats too; bodies are taken in them.
-fn spell(operation: &mut Value) {
+fn spell(method: &str, operation: &mut Value) {
     let answers = operation["responses"].as_object_mut().into_iter().flat_map(|answers| answers.values_mut());
     for content in answers.filter_map(|answer| answer.get_mut("content")) {
         let Some(json) = content.get("application/json").cloned() else { continue };
@@ -146,16 +146,23 @@ fn spell(operation: &mut Value) {
             content["text/csv"] = json!({ "schema": { "type": "string", "description": "Field names, then an item a row." } });
         }
     }
-    if let Some(content) = operation["requestBody"].get_mut("content")
+    if let Some(content) = operation.get_mut("requestBody").and_then(|body| body.get_mut("content"))
         && let Some(json) = content.get("application/json").cloned()
     {
         content["application/msgpack"] = json!({ "schema": json["schema"] });
+        if method == "patch" {
+            content["application/merge-patch+json"] = json!({ "schema": json["schema"] });
+        }
+    }
+    // The summary says it all where there is nothing more to say.
+    if operation["description"].is_null() {
+        operation["description"] = json!(format!("{}.", operation["summary"].as_str().unwrap_or_default()));
     }
 }
 
 /// Errors that an operation can answer with, by what it takes.
 fn complete(path: &str, method: &str, operation: &mut Value) {
-    spell(operation);
+    spell(method, operation);
     let is_public =
         operation["security"].as_array().is_some_and(|schemes| schemes.iter().any(|scheme| scheme.as_object().is_some_and(Map::is_empty)));
     let headers: Vec<String> = parameters(operation, "header");
@@ -165,7 +172,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     when(!is_public, &[401, 403]);
     when(path.contains('{') || !is_public, &[404]);
     when(has_query, &[422]);
-    when(!operation["requestBody"].is_null(), &[413, 415, 422]);
+    when(operation.get("requestBody").is_some(), &[413, 415, 422]);
     when(operation["responses"].to_string().contains("application/msgpack"), &[406]);
     when(headers.iter().any(|name| name == "If-Match"), &[412, 428]);
     when(matches!(method, "post" | "put" | "patch" | "delete"), &[409, 422]);

@@ -67,7 +67,8 @@ fn typed(schema: &Value, text: &str) -> Value {
     };
     let digits = text.strip_prefix('-').unwrap_or(text);
     if is("integer") && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse::<i64>().map_or_else(|_| Value::from(f64::MAX), Value::from);
+        // Beyond what a number here can be: no number.
+        return text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from);
     }
     match (is("boolean"), text) {
         (true, "true") => Value::Bool(true),

@@ -37,8 +37,8 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
         ("If-Range" = Option<String>, Header, description = "An ETag: the range counts only if it is still the file's."),
     ),
     responses(
-        (status = 200, description = "The file.", content((intake::Bytes = "application/octet-stream"))),
-        (status = 206, description = "The part of it that was asked for.", content((intake::Bytes = "application/octet-stream"))),
+        (status = 200, description = "The file.", content((intake::Bytes = "*/*"))),
+        (status = 206, description = "The part of it that was asked for.", content((intake::Bytes = "*/*"))),
         (status = 304, description = "It is as `If-None-Match` says."),
         (status = 416, description = "None of the bytes of `Range` is there."),
     )
