@@ -6,7 +6,7 @@ use futures_util::{StreamExt, future::join_all};
 use hubbub_protocol::{Cursor, Entry, ErrorCode, Kind, MessageId, frame::Published, limits, msgpack_payload};
 use hubbub_server::{
     auth::{Action, Grant, Grants, Identity},
-    channel::{Authority, Channels, Direction, Message, MessagePage, Range, Refused},
+    channel::{Authority, Channels, Direction, Message, MessagePage, MessageRange as Range, Refused},
 };
 
 use crate::support::{Pair, Peer, Server, advance, clock, json, message_id, name, refused, seq};

@@ -50,6 +50,12 @@ impl Request {
         Self { head: format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n"), body: String::new() }
     }
 
+    /// The same without one of its headers.
+    pub fn without(self, name: &str) -> Self {
+        let lines = self.head.split_inclusive("\r\n").filter(|line| !line.starts_with(&format!("{name}:")));
+        Self { head: lines.collect(), ..self }
+    }
+
     /// The same, to a server of another name.
     pub fn for_host(self, host: &str) -> Self {
         Self { head: self.head.replacen("host: test", &format!("host: {host}"), 1), ..self }
@@ -91,7 +97,7 @@ pub async fn request(address: SocketAddr, request: Request) -> Answer {
     stream.write_all(format!("{}\r\n{}", request.head, request.body).as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
-    let text = String::from_utf8(bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_owned(), body: body.to_owned() }

@@ -24,6 +24,7 @@ mod order;
 mod page;
 mod presence;
 mod proxies;
+mod resources;
 mod resume;
 mod retry;
 mod revocation;

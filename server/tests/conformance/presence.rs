@@ -269,9 +269,9 @@ async fn by_http_it_is_the_same(pair: Pair) {
     assert_eq!(nobody.json(), serde_json::json!({"members": [], "count": 0, "more": false}));
     for (path, status, code) in [
         ("/v1/channels/desk%3A1/presence", 409, "presence_disabled"),
-        ("/v1/channels/room%3A1/presence?limit=0", 400, "out_of_range"),
-        ("/v1/channels/room%3A1/presence?limit=1001", 400, "out_of_range"),
-        ("/v1/channels/room%3A1/presence?before=x", 400, "out_of_range"),
+        ("/v1/channels/room%3A1/presence?limit=0", 422, "invalid"),
+        ("/v1/channels/room%3A1/presence?limit=1001", 422, "invalid"),
+        ("/v1/channels/room%3A1/presence?before=x", 422, "invalid"),
     ] {
         let answer = get(path, &token).await;
         assert_eq!((answer.status, &answer.json()["code"]), (status, &code.into()), "{path}");

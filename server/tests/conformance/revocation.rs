@@ -31,9 +31,14 @@ mod on_clusters {
 }
 
 mod by_socket {
-    use super::{a_thousand_sockets_are_closed_in_a_second, who_cannot_be_looked_up_is_not_admitted};
+    use super::who_cannot_be_looked_up_is_not_admitted;
 
     crate::on_every_pair!(who_cannot_be_looked_up_is_not_admitted);
+}
+
+mod in_numbers {
+    use super::a_thousand_sockets_are_closed_in_a_second;
+
     crate::on_nats_pairs!(a_thousand_sockets_are_closed_in_a_second);
 }
 

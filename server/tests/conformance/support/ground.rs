@@ -134,6 +134,9 @@ impl Ground {
                 }
                 transaction.commit().await.unwrap();
             }
+        }
+    }
+
     /// What a statement counts.
     pub async fn count(&self, statement: &'static str) -> i64 {
         match &self.data {

@@ -120,6 +120,14 @@ impl Peer {
         }
     }
 
+    /// The server has ended a subscription: why.
+    pub async fn unsubscribed(&mut self) -> ErrorBody {
+        match self.next().await {
+            ServerFrame::Unsubscribed { error, .. } => error,
+            other => panic!("not the end of a subscription: {other:?}"),
+        }
+    }
+
     /// Reads to the end: the last `disconnect` and the close code. Over HTTP the code is the one of `disconnect`.
     pub async fn closed(&mut self) -> (Option<Disconnect>, Option<u16>) {
         let mut disconnect = None;
