@@ -152,7 +152,7 @@ async fn whatever_is_revoked_is_refused_and_closed() {
         ] {
             let alice = own("alice");
             let (hers, other) = (outbox(), outbox());
-            let (_hers, _other) = (house.access.list(&alice, &hers), house.access.list(&own("bob").as_other(), &other));
+            let (_hers, _other) = (house.access.list(&alice, &hers), house.access.list(&own("bob").into_other(), &other));
             assert_eq!(house.access.admits(&alice), Ok(()), "{ruling:?}");
             house.rule(&[(USER, &["alice"]), (rows, &[])], ruling.clone()).await;
             assert_eq!(house.access.admits(&alice), Err(Denied::Revoked), "{ruling:?}");
@@ -172,7 +172,7 @@ async fn whatever_is_revoked_is_refused_and_closed() {
 
 impl Identity {
     /// The same with other credentials.
-    fn as_other(self) -> Self {
+    fn into_other(self) -> Self {
         Self { session: Some("s2".into()), token: Some("t2".into()), ..self }
     }
 }

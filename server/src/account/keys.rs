@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-/// From the making of a key to its first signature, in milliseconds: several times [`EVERY`].
+/// From the making of a key to its first signature, in milliseconds: several times the time between two looks.
 pub const NOTICE: u64 = 60_000;
 /// Between two readings of the keys.
 const EVERY: Duration = Duration::from_secs(10);

@@ -17,7 +17,8 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
-    headers: HeaderMap,
+    /// Boxed: few have any, and every `Result` would have the room for them.
+    headers: Option<Box<HeaderMap>>,
 }
 
 /// One thing that is wrong with a request.
@@ -58,7 +59,7 @@ impl Problem {
     /// A problem with the code's own status.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { code, status, detail: detail.into(), faults: Vec::new(), headers: HeaderMap::new() }
+        Self { code, status, detail: detail.into(), faults: Vec::new(), headers: None }
     }
 
     /// Everything that is wrong with a request's fields, at once.
@@ -72,7 +73,7 @@ impl Problem {
 
     /// The same with a header.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.get_or_insert_default().append(name, value);
         self
     }
 
@@ -141,7 +142,7 @@ impl IntoResponse for Problem {
         if self.code.retry() == Retry::Later && self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BACK_OFF));
         }
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().flat_map(|own| own.iter()) {
             headers.insert(name, value.clone());
         }
         if self.status == StatusCode::UPGRADE_REQUIRED {

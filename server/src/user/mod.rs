@@ -165,7 +165,8 @@ impl Users {
         let mut tx = self.db.begin().await?;
         let person = self.hold(&mut tx, identity, id).await?;
         let is_own = *id == *identity.user;
-        if !is_own && !(self.is_ruler(identity) && policy::rules_over(self.access.role_of(identity), person.role)) {
+        let rules = self.is_ruler(identity) && policy::rules_over(self.access.role_of(identity), person.role);
+        if !is_own && !rules {
             return Err(UserError::Forbidden);
         }
         if person.deleted_at.is_some() {
