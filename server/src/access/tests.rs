@@ -227,10 +227,9 @@ async fn a_ban_counts_until_it_is_over_or_lifted() {
         assert!(is_asked(&hers) && hers.code().is_none(), "the session looks at its subscriptions");
         assert_eq!(house.access.admits(&alice), Ok(()), "it is from one channel only");
         assert_eq!(Access::load(parts(&house.db)).await.unwrap().may(&alice, Act::Publish, &channel).await, Err(Denied::Banned));
-        assert_eq!(bans::list(&house.db, &channel, None, 10, now).await.unwrap().len(), 1);
+        assert!(bans::find(&house.db, &channel, "alice").await.unwrap().is_some());
         assert_eq!(change(None).await, Ok(()));
         assert_eq!(change(Some(Some(now - 1))).await, Ok(()), "it is over");
-        assert!(bans::list(&house.db, &channel, None, 10, now).await.unwrap().is_empty());
         assert_eq!((bans::trim(&house.db, now, 10).await.unwrap(), bans::trim(&house.db, now, 10).await.unwrap()), (1, 0));
         house.end().await;
     }

@@ -13,6 +13,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Caller(pub Identity);
 
+/// Whom this request's credentials stand for: whoever asks first has verified them for the others.
+#[derive(Debug, Clone)]
+pub(super) struct Known(pub(super) Identity);
+
 /// The token of `Authorization: Bearer …`.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -30,12 +34,18 @@ where
         let backend = Arc::<Backend>::from_ref(state);
         let token = bearer(&parts.headers)
             .ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "send a token in the header `Authorization: Bearer …`"))?;
-        if token.starts_with(backends::PREFIX) {
-            let found = backend.access.backend(token).await?;
-            return found.map(Self).ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "the API key is wrong, over or revoked"));
+        if let Some(Known(identity)) = parts.extensions.get() {
+            backend.access.admits(identity)?;
+            return Ok(Self(identity.clone()));
         }
-        let identity = backend.identify(token).map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        let identity = if token.starts_with(backends::PREFIX) {
+            let found = backend.access.backend(token).await?;
+            found.ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "the API key is wrong, over or revoked"))?
+        } else {
+            backend.identify(token).map_err(|error| Problem::new(error.code(), error.to_string()))?
+        };
         backend.access.admits(&identity)?;
+        parts.extensions.insert(Known(identity.clone()));
         Ok(Self(identity))
     }
 }

@@ -16,7 +16,7 @@ use governor::{
 use http::{HeaderName, HeaderValue};
 use hubbub_protocol::ErrorCode;
 
-use super::{Peer, Problem, bearer};
+use super::{Peer, Problem, bearer, caller::Known};
 use crate::session::Backend;
 
 type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock, StateInformationMiddleware>;
@@ -56,11 +56,15 @@ impl Rates {
 }
 
 /// The layer. A caller is known by the credentials, whether they are good or not, or else by the address.
-pub async fn rates(State((backend, rates)): State<(Arc<Backend>, Arc<Rates>)>, request: Request, next: Next) -> Response {
+pub async fn rates(State((backend, rates)): State<(Arc<Backend>, Arc<Rates>)>, mut request: Request, next: Next) -> Response {
     let Some(limiter) = &rates.limiter else { return next.run(request).await };
     let peer = Peer::of(request.headers(), request.extensions(), &backend.config.http.trusted_proxies);
-    let key = match bearer(request.headers()).and_then(|token| backend.verifier.verify(token, backend.world.clock.now()).ok()) {
-        Some(identity) => format!("user {}", identity.user),
+    let key = match bearer(request.headers()).and_then(|token| backend.identify(token).ok()) {
+        Some(identity) => {
+            let key = format!("user {}", identity.user);
+            request.extensions_mut().insert(Known(identity));
+            key
+        }
         None => format!("address {}", peer.network()),
     };
     let (left, seconds, mut response) = match limiter.check_key(&key) {

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use hubbub_protocol::{ChannelName, ErrorCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Body, Document, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList, created, tag},
+    kit::{self, Actor, Body, Document, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList, created},
 };
 use crate::{
     auth::policy::Visibility,
@@ -241,10 +241,7 @@ async fn make(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Body(
     };
     let room = rooms.make(by(&actor), &channel, &said).await?;
     let location = format!("/v1/channels/{}", kit::encoded(channel.as_str()));
-    let tagged = tag(room.version, wants.0);
-    let mut response = created(wants.reply(StatusCode::CREATED, &Channel::from(room)), &location);
-    response.headers_mut().insert(header::ETAG, tagged);
-    Ok(response)
+    Ok(created(versioned(wants, room), &location))
 }
 
 /// Who asks, for the use cases.
@@ -295,9 +292,9 @@ async fn show(
         return Ok(wants.ok(&implicit(backend.channels.info(&identity, &channel).await?)));
     }
     let room = rooms.room(&identity, &channel).await?;
-    let tagged = tag(room.version, wants.0);
-    if kit::is_fresh(&headers, &tagged) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tagged)]).into_response());
+    let version = room.version;
+    if let Some(unchanged) = wants.unchanged(&headers, version) {
+        return Ok(unchanged);
     }
     let info = match backend.channels.info(&identity, &channel).await {
         Ok(info) => Some(info),
@@ -311,9 +308,7 @@ async fn show(
         head: info.as_ref().and_then(|info| info.head),
         messages: info.as_ref().and_then(|info| info.messages),
     };
-    let mut response = wants.ok(&shown);
-    response.headers_mut().insert(header::ETAG, tagged);
-    Ok(response)
+    Ok(wants.versioned(version, &shown))
 }
 
 fn implicit(info: ChannelInfo) -> Shown {
@@ -399,10 +394,7 @@ struct DescribedPatch {
 }
 
 fn versioned(wants: Wants, room: Room) -> Response {
-    let tagged = tag(room.version, wants.0);
-    let mut response = wants.ok(&Channel::from(room));
-    response.headers_mut().insert(header::ETAG, tagged);
-    response
+    wants.versioned(room.version, &Channel::from(room))
 }
 
 /// Delete a channel

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::{by, name},
-    kit::{self, Actor, Body, Field, IfMatch, Kind, List, Listed, Page, Wants, WantsList, created, tag},
+    kit::{self, Actor, Body, Field, IfMatch, Kind, List, Listed, Page, Wants, WantsList, created},
 };
 use crate::{
     auth::Role,
@@ -213,18 +213,14 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let member = rooms.member(by(&actor), &name(&channel)?, &user).await?;
-    let tagged = tag(member.version, wants.0);
-    if kit::is_fresh(&headers, &tagged) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tagged)]).into_response());
+    if let Some(unchanged) = wants.unchanged(&headers, member.version) {
+        return Ok(unchanged);
     }
     Ok(versioned(wants, member))
 }
 
 fn versioned(wants: Wants, member: members::Member) -> Response {
-    let tagged = tag(member.version, wants.0);
-    let mut response = wants.ok(&Member::from(member));
-    response.headers_mut().insert(header::ETAG, tagged);
-    response
+    wants.versioned(member.version, &Member::from(member))
 }
 
 /// Give a member another role

@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::name,
-    kit::{self, Actor, Body, MaybeIfMatch, Media, Query, Wants, WantsList, created, query, tag},
+    kit::{self, Actor, Body, MaybeIfMatch, Media, Query, Wants, WantsList, created, query},
 };
 use crate::{
     auth::{Act, Identity},
@@ -267,10 +267,7 @@ fn encode(payload: &Value) -> Result<bytes::Bytes, Problem> {
 }
 
 fn versioned(wants: Wants, message: Message, attachments: Vec<String>) -> Response {
-    let tagged = tag(version(&message), wants.0);
-    let mut response = wants.ok(&view(message, attachments));
-    response.headers_mut().insert(header::ETAG, tagged);
-    response
+    wants.versioned(version(&message), &view(message, attachments))
 }
 
 /// Show a message
@@ -288,9 +285,8 @@ async fn show(
     let (channel, seq) = (name(&channel)?, place(&seq)?);
     may_read(&backend, &identity, &channel).await?;
     let message = backend.channels.message(&channel, seq).await?;
-    let tagged = tag(version(&message), wants.0);
-    if kit::is_fresh(&headers, &tagged) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tagged)]).into_response());
+    if let Some(unchanged) = wants.unchanged(&headers, version(&message)) {
+        return Ok(unchanged);
     }
     let mut attached = attached(&uploads, &channel, std::slice::from_ref(&message)).await?;
     Ok(versioned(wants, message, attached.remove(&seq).unwrap_or_default()))

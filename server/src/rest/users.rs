@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use hubbub_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::by,
-    kit::{self, Actor, Document, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList, tag},
+    kit::{self, Actor, Document, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList},
     members::ROLES,
 };
 use crate::{
@@ -191,18 +191,14 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let person = users.show(&actor.identity, &id).await?;
-    let tagged = tag(person.version, wants.0);
-    if kit::is_fresh(&headers, &tagged) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tagged)]).into_response());
+    if let Some(unchanged) = wants.unchanged(&headers, person.version) {
+        return Ok(unchanged);
     }
     Ok(versioned(wants, person, &actor.identity, users.is_ruler(&actor.identity)))
 }
 
 fn versioned(wants: Wants, person: Person, identity: &Identity, is_ruler: bool) -> Response {
-    let tagged = tag(person.version, wants.0);
-    let mut response = wants.ok(&User::seen(person, identity, is_ruler));
-    response.headers_mut().insert(header::ETAG, tagged);
-    response
+    wants.versioned(person.version, &User::seen(person, identity, is_ruler))
 }
 
 /// Change a user
@@ -271,9 +267,7 @@ struct Me {
 async fn me(wants: Wants, actor: Actor, State(users): State<Arc<Users>>, State(rooms): State<Arc<Rooms>>) -> Result<Response, Problem> {
     let person = users.show(&actor.identity, &actor.identity.user).await?;
     let (room, _) = rooms.personal(by(&actor)).await?;
-    let tagged = tag(person.version, wants.0);
+    let version = person.version;
     let user = User::seen(person, &actor.identity, true);
-    let mut response = wants.ok(&Me { user, channel: room.channel.as_str().to_owned() });
-    response.headers_mut().insert(header::ETAG, tagged);
-    Ok(response)
+    Ok(wants.versioned(version, &Me { user, channel: room.channel.as_str().to_owned() }))
 }

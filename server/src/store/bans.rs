@@ -119,22 +119,6 @@ pub async fn find(db: &Db, channel: &ChannelName, user: &str) -> Result<Option<B
     row.map(Ban::try_from).transpose()
 }
 
-/// At most `limit` bans from `channel` that are not over at `now`, the oldest first, after the one of that time and user.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn list(db: &Db, channel: &ChannelName, after: Option<(u64, &str)>, limit: u32, now: u64) -> Result<Vec<Ban>, StoreError> {
-    const ROWS: &str = "SELECT channel, user_id, reason, banned_by, version, created_at, expires_at FROM bans
-        WHERE channel = $1 AND (created_at, user_id) > ($2, $3) AND (expires_at IS NULL OR expires_at > $4)
-        ORDER BY created_at, user_id LIMIT $5";
-    let (at, user) = after.map_or((-1, ""), |(at, user)| (column(at), user));
-    let rows: Vec<Row> = read!(db, pool => {
-        let rows = sqlx::query_as(ROWS).bind(channel.as_str()).bind(at).bind(user).bind(column(now)).bind(i64::from(limit));
-        rows.fetch_all(pool).await
-    })?;
-    rows.into_iter().map(Ban::try_from).collect()
-}
-
 /// Deletes at most `limit` bans that are over at `now`. Returns how many. Nobody need hear of it: they count no more.
 ///
 /// # Errors

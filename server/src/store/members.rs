@@ -4,7 +4,7 @@ mod change;
 
 use hubbub_protocol::ChannelName;
 
-use super::{Db, StoreError, column, read};
+use super::{Db, StoreError, read};
 use crate::auth::{
     Role,
     policy::{MemberState, Membership},
@@ -96,18 +96,4 @@ pub async fn find(db: &Db, channel: &ChannelName, user: &str) -> Result<Option<M
         WHERE channel = $1 AND user_id = $2";
     let row: Option<Row> = read!(db, pool => sqlx::query_as(ROW).bind(channel.as_str()).bind(user).fetch_optional(pool).await)?;
     row.map(Member::try_from).transpose()
-}
-
-/// At most `limit` memberships of `user`, the oldest first, after the one that was made at `after` in that channel.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn of_user(db: &Db, user: &str, after: Option<(u64, &str)>, limit: u32) -> Result<Vec<Member>, StoreError> {
-    const ROWS: &str = "SELECT channel, user_id, role, state, invited_by, version, created_at, updated_at FROM members
-        WHERE user_id = $1 AND (created_at, channel) > ($2, $3) ORDER BY created_at, channel LIMIT $4";
-    let (at, channel) = after.map_or((-1, ""), |(at, channel)| (column(at), channel));
-    let rows: Vec<Row> = read!(db, pool => {
-        sqlx::query_as(ROWS).bind(user).bind(at).bind(channel).bind(i64::from(limit)).fetch_all(pool).await
-    })?;
-    rows.into_iter().map(Member::try_from).collect()
 }

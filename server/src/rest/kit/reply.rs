@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use hubbub_protocol::{ErrorCode, msgpack_payload};
 use serde::Serialize;
 
+use super::{is_fresh, tag};
 use crate::http::Problem;
 
 /// How an answer is spelled.
@@ -136,6 +137,19 @@ impl Wants {
     /// 200.
     pub fn ok<T: Serialize>(self, body: &T) -> Response {
         self.reply(StatusCode::OK, body)
+    }
+
+    /// 200, with the tag of the version that it shows.
+    pub fn versioned<T: Serialize>(self, version: u64, body: &T) -> Response {
+        let mut response = self.ok(body);
+        response.headers_mut().insert(header::ETAG, tag(version, self.0));
+        response
+    }
+
+    /// 304 to whoever has this version as it would be shown.
+    pub(crate) fn unchanged(self, headers: &HeaderMap, version: u64) -> Option<Response> {
+        let tagged = tag(version, self.0);
+        is_fresh(headers, &tagged).then(|| (StatusCode::NOT_MODIFIED, [(header::ETAG, tagged)]).into_response())
     }
 }
 
