@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod account;
+pub mod api_key;
 pub mod app;
 pub mod auth;
 pub mod broker;

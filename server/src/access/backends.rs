@@ -43,6 +43,11 @@ pub fn fresh(chance: &Chance) -> (String, Vec<u8>) {
     (secret, kept)
 }
 
+/// A key as its backend shows it.
+pub fn shown(id: &str, secret: &str) -> String {
+    format!("{PREFIX}{id}.{secret}")
+}
+
 impl Access {
     /// Who shows `key`; `None` if it is no good one.
     ///

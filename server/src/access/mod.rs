@@ -6,6 +6,7 @@
 
 pub mod backends;
 pub mod bans;
+mod change;
 mod keep;
 mod looker;
 mod memory;
@@ -44,6 +45,7 @@ use memory::Memory;
 use registry::Registry;
 
 pub use crate::auth::Denied;
+pub use change::By;
 pub use registry::Listed;
 
 /// What tells other instances to look. Its first byte is no version of a message about presence, as which a release before would read it.

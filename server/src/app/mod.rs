@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{self, Access},
     account::{self, Accounts, AccountsError, Sightings},
+    api_key::ApiKeys,
     auth::{KeyError, KeyRing, Rules, Verifier},
     broker::{self, Arrivals, Broker, BrokerError},
     channel::{self, Channels, feed::Looks},
@@ -229,6 +230,7 @@ impl App {
                 db: db.clone(),
                 rates: rates.clone(),
                 rooms,
+                api_keys: Arc::new(ApiKeys { db: db.clone(), access: access.clone(), world: world.clone() }),
                 users: Arc::new(Users { db: db.clone(), access: access.clone(), world: world.clone() }),
                 schemas: Default::default(),
             }),

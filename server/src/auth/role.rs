@@ -25,6 +25,9 @@ impl Role {
     /// Every role, the one with most power first.
     pub const ALL: [Role; 5] = [Role::Owner, Role::Admin, Role::Moderator, Role::Member, Role::Guest];
 
+    /// Their names, in the same order.
+    pub const NAMES: &[&str] = &["owner", "admin", "moderator", "member", "guest"];
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {

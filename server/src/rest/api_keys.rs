@@ -1,29 +1,27 @@
 //! `/v1/api-keys`: keys of backends.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Path, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderValue, StatusCode, header};
 use hubbub_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Body, Field, Kind, List, Listed, Page, Wants, WantsList, created},
+    kit::{self, Actor, Body, Field, List, Listed, Page, Wants, WantsList, created},
 };
 use crate::{
-    access::backends,
-    auth::{Identity, Power},
+    api_key::{self, ApiKeyError, ApiKeys},
     http::Problem,
     store::{
-        StoreError, api_keys,
-        audit::{self, Deed},
+        api_keys,
         listing::{Selection, Term},
-        rulings::{self, Ruling},
     },
 };
 
@@ -71,12 +69,7 @@ impl From<api_keys::ApiKey> for ApiKey {
 }
 
 impl Listed for ApiKey {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "created_by", column: "created_by", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "revoked_at", column: "revoked_at", kind: Kind::Whole, nullable: true, sorts: false },
-        Field { name: "expires_at", column: "expires_at", kind: Kind::Whole, nullable: true, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::api_keys::FIELDS;
 
     fn id(&self) -> String {
         self.id.clone()
@@ -103,6 +96,19 @@ enum Scope {
     Moderate,
     /// Rule over users and sessions, read the audit log, see the instances.
     Operate,
+}
+
+impl Scope {
+    const fn name(self) -> &'static str {
+        match self {
+            Scope::Subscribe => "subscribe",
+            Scope::Publish => "publish",
+            Scope::History => "history",
+            Scope::Presence => "presence",
+            Scope::Moderate => "moderate",
+            Scope::Operate => "operate",
+        }
+    }
 }
 
 /// A new key.
@@ -137,12 +143,16 @@ struct Made {
     key: String,
 }
 
-/// Only people make keys: one that leaked cannot make others that outlive it.
-fn may_manage(api: &Api, identity: &Identity) -> Result<(), Problem> {
-    if !identity.is_backend && api.rooms.access.wields(identity, Power::ManageKeys) {
-        return Ok(());
+impl From<ApiKeyError> for Problem {
+    fn from(error: ApiKeyError) -> Self {
+        let code = match &error {
+            ApiKeyError::Forbidden => ErrorCode::Forbidden,
+            ApiKeyError::NotFound => ErrorCode::NotFound,
+            ApiKeyError::Past => return kit::fault("/expires_at", "too_small", error.to_string()),
+            ApiKeyError::Store(error) => return kit::unavailable(error),
+        };
+        Problem::new(code, error.to_string())
     }
-    Err(Problem::new(ErrorCode::Forbidden, "keys are managed by admins of the instance"))
 }
 
 /// Make a key
@@ -150,45 +160,15 @@ fn may_manage(api: &Api, identity: &Identity) -> Result<(), Problem> {
 /// For admins of the instance. The answer has the key itself, which is shown this once; it is not kept for an `Idempotency-Key`.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", operation_id = "createApiKey", request_body = NewApiKey,
     responses((status = 201, description = "It is made. `key` is shown this once.", body = Made, headers(("location" = String, description = "Where it is.")))))]
-async fn make(wants: Wants, actor: Actor, State(api): State<Api>, Body(new): Body<NewApiKey>) -> Result<Response, Problem> {
-    may_manage(&api, &actor.identity)?;
-    let world = &api.rooms.world;
-    let now = world.clock.now();
-    if new.expires_at.is_some_and(|at| at <= now) {
-        return Err(kit::fault("/expires_at", "too_small", "it has to be later than now"));
-    }
+async fn make(wants: Wants, actor: Actor, State(keys): State<Arc<ApiKeys>>, Body(new): Body<NewApiKey>) -> Result<Response, Problem> {
     if let Some(place) = new.channels.iter().position(|pattern| pattern.is_empty() || pattern.len() > 128) {
         return Err(kit::fault(&format!("/channels/{place}"), "too_long", "a pattern has 1 to 128 bytes"));
     }
-    let (secret, digest) = backends::fresh(&world.chance);
-    let row = api_keys::ApiKey {
-        id: world.id().to_string(),
-        name: new.name,
-        digest,
-        scopes: json!(new.scopes).to_string(),
-        channels: json!(new.channels).to_string(),
-        created_by: actor.identity.user.to_string(),
-        version: 1,
-        created_at: now as i64,
-        used_at: None,
-        expires_at: new.expires_at.map(|at| at as i64),
-        revoked_at: None,
-    };
-    let key = format!("{}{}.{secret}", backends::PREFIX, row.id);
-    let written = async {
-        let mut tx = api.db.begin().await?;
-        api_keys::put(&mut tx, &row).await?;
-        let detail = json!({ "name": row.name, "scopes": new.scopes, "channels": new.channels });
-        let deed = Deed { action: "api_key.created", target: "api_key", id: &row.id, channel: None, detail };
-        audit::append(&mut tx, &world.id().to_string(), &actor.trace, &deed, now).await?;
-        let number = rulings::append(&mut tx, &Ruling::ApiKey(row.id.clone()), now).await?;
-        tx.commit().await?;
-        Ok(number)
-    };
-    let number = written.await.map_err(|error: StoreError| kit::unavailable(&error))?;
-    api.rooms.access.settle(number).await;
-    let location = format!("/v1/api-keys/{}", row.id);
-    let mut response = created(wants.ok(&Made { about: row.into(), key }), &location);
+    let NewApiKey { name, scopes, channels, expires_at } = new;
+    let scopes = scopes.into_iter().map(|scope| scope.name().to_owned()).collect();
+    let (about, key) = keys.make(actor.by(), api_key::NewApiKey { name, scopes, channels, expires_at }).await?;
+    let location = format!("/v1/api-keys/{}", about.id);
+    let mut response = created(wants.ok(&Made { about: about.into(), key }), &location);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -198,14 +178,15 @@ async fn make(wants: Wants, actor: Actor, State(api): State<Api>, Body(new): Bod
 /// For admins of the instance.
 #[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys", operation_id = "listApiKeys", params(List<ApiKey>),
     responses((status = 200, description = "A page of them, without their secrets.", body = Page<ApiKey>)))]
-async fn list(WantsList(media): WantsList, actor: Actor, State(api): State<Api>, list: List<ApiKey>) -> Result<Response, Problem> {
-    may_manage(&api, &actor.identity)?;
+async fn list(
+    WantsList(media): WantsList,
+    actor: Actor,
+    State(keys): State<Arc<ApiKeys>>,
+    list: List<ApiKey>,
+) -> Result<Response, Problem> {
     kit::answer(list, media, move |selection: Selection| {
-        let db = api.db.clone();
-        async move {
-            let rows = api_keys::list(&db, &selection).await.map_err(|error| kit::unavailable(&error))?;
-            Ok::<_, Problem>(rows.into_iter().map(ApiKey::from).collect())
-        }
+        let (keys, actor) = (keys.clone(), actor.clone());
+        async move { Ok::<_, ApiKeyError>(keys.list(&actor.identity, &selection).await?.into_iter().map(ApiKey::from).collect()) }
     })
     .await
 }
@@ -213,14 +194,8 @@ async fn list(WantsList(media): WantsList, actor: Actor, State(api): State<Api>,
 /// Show a key
 #[utoipa::path(get, path = "/v1/api-keys/{key}", tag = "api-keys", operation_id = "getApiKey",
     params(("key" = String, Path, description = "Its id.")), responses((status = 200, description = "The key, without its secret.", body = ApiKey)))]
-async fn show(wants: Wants, actor: Actor, State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    may_manage(&api, &actor.identity)?;
-    let found = api_keys::find(&api.db, &id).await.map_err(|error| kit::unavailable(&error))?;
-    Ok(wants.ok(&ApiKey::from(found.ok_or_else(gone)?)))
-}
-
-fn gone() -> Problem {
-    Problem::new(ErrorCode::NotFound, "there is no such key, or it was revoked")
+async fn show(wants: Wants, actor: Actor, State(keys): State<Arc<ApiKeys>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    Ok(wants.ok(&ApiKey::from(keys.show(&actor.identity, &id).await?)))
 }
 
 /// Revoke a key
@@ -228,22 +203,7 @@ fn gone() -> Problem {
 /// It is refused everywhere within a second.
 #[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "api-keys", operation_id = "revokeApiKey",
     params(("key" = String, Path, description = "Its id.")), responses((status = 204, description = "It is revoked.")))]
-async fn revoke(actor: Actor, State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    may_manage(&api, &actor.identity)?;
-    let world = &api.rooms.world;
-    let now = world.clock.now();
-    let written = async {
-        let mut tx = api.db.begin().await?;
-        if !api_keys::revoke(&mut tx, &id, now).await? {
-            return Ok(None);
-        }
-        let deed = Deed { action: "api_key.revoked", target: "api_key", id: &id, channel: None, detail: json!({}) };
-        audit::append(&mut tx, &world.id().to_string(), &actor.trace, &deed, now).await?;
-        let number = rulings::append(&mut tx, &Ruling::ApiKey(id.clone()), now).await?;
-        tx.commit().await?;
-        Ok(Some(number))
-    };
-    let number = written.await.map_err(|error: StoreError| kit::unavailable(&error))?.ok_or_else(gone)?;
-    api.rooms.access.settle(number).await;
-    Ok(StatusCode::NO_CONTENT.into_response())
+async fn revoke(actor: Actor, State(keys): State<Arc<ApiKeys>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    keys.revoke(actor.by(), &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

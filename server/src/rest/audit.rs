@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Field, Kind, List, Listed, Page, WantsList},
+    kit::{self, Actor, Field, List, Listed, Page, WantsList},
 };
 use crate::{
     auth::Power,
@@ -68,13 +68,7 @@ impl From<Logged> for Deed {
 }
 
 impl Listed for Deed {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "id", column: "id", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "actor", column: "actor", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "action", column: "action", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "target_id", column: "target_id", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "channel", column: "channel", kind: Kind::Text, nullable: true, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::audit::FIELDS;
 
     fn id(&self) -> String {
         self.id.clone()

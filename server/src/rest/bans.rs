@@ -13,8 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    channels::{by, name},
-    kit::{self, Actor, Body, Field, Kind, List, Listed, Page, Wants, WantsList, created},
+    channels::name,
+    kit::{self, Actor, Body, Field, List, Listed, Page, Wants, WantsList, created},
     members::in_channel,
 };
 use crate::{
@@ -61,11 +61,7 @@ impl From<bans::Ban> for Ban {
 }
 
 impl Listed for Ban {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "user", column: "user_id", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "expires_at", column: "expires_at", kind: Kind::Whole, nullable: true, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::bans::FIELDS;
 
     fn id(&self) -> String {
         self.user.clone()
@@ -109,7 +105,7 @@ async fn list(
     list.selection.conditions.insert(0, in_channel(channel.as_str()));
     kit::answer(list, media, move |selection: Selection| {
         let (rooms, actor, channel) = (rooms.clone(), actor.clone(), channel.clone());
-        async move { Ok::<_, RoomError>(rooms.bans(by(&actor), &channel, &selection).await?.into_iter().map(Ban::from).collect()) }
+        async move { Ok::<_, RoomError>(rooms.bans(actor.by(), &channel, &selection).await?.into_iter().map(Ban::from).collect()) }
     })
     .await
 }
@@ -124,7 +120,7 @@ async fn show(
     State(rooms): State<Arc<Rooms>>,
     Path((channel, user)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    Ok(wants.ok(&Ban::from(rooms.ban_of(by(&actor), &name(&channel)?, &user).await?)))
+    Ok(wants.ok(&Ban::from(rooms.ban_of(actor.by(), &name(&channel)?, &user).await?)))
 }
 
 /// Ban somebody from a channel
@@ -148,7 +144,7 @@ async fn put(
         return Err(Problem::new(hubbub_protocol::ErrorCode::NotFound, "no user can have this id"));
     }
     let new = NewBan { reason: sentence.reason, expires_at: sentence.expires_at };
-    let (ban, standing) = rooms.ban(by(&actor), &channel, &user, &new).await?;
+    let (ban, standing) = rooms.ban(actor.by(), &channel, &user, &new).await?;
     let location = format!("/v1/channels/{}/bans/{}", kit::encoded(channel.as_str()), kit::encoded(&user));
     let response = wants.ok(&Ban::from(ban));
     Ok(if standing == Standing::New { created(response, &location) } else { response })
@@ -159,6 +155,6 @@ async fn put(
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("user" = String, Path, description = "The user's id, percent-encoded.")),
     responses((status = 204, description = "It is lifted.")))]
 async fn lift(actor: Actor, State(rooms): State<Arc<Rooms>>, Path((channel, user)): Path<(String, String)>) -> Result<Response, Problem> {
-    rooms.unban(by(&actor), &name(&channel)?, &user).await?;
+    rooms.unban(actor.by(), &name(&channel)?, &user).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

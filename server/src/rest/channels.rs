@@ -15,13 +15,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Body, Document, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList, created},
+    kit::{self, Actor, Body, Document, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList, created},
 };
 use crate::{
     auth::policy::Visibility,
     channel::{ChannelInfo, Refused},
     http::{Caller, Problem},
-    room::{By, RoomError, Rooms, Said, Standing},
+    room::{RoomError, Rooms, Said, Standing},
     session::Backend,
     store::{
         listing::{Condition, Op, Selection, Term},
@@ -109,12 +109,7 @@ impl From<Room> for Channel {
 }
 
 impl Listed for Channel {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "title", column: "title", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "name", column: "channel", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "created_by", column: "created_by", kind: Kind::Text, nullable: false, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::rooms::FIELDS;
     const MORE: &'static [(&'static str, &'static str)] = &[("all", "`true`: private and direct ones too. For admins of the instance.")];
 
     fn id(&self) -> String {
@@ -239,14 +234,9 @@ async fn make(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Body(
         Some(text) => name(text)?,
         None => name(&format!("chat:{}", rooms.world.id()))?,
     };
-    let room = rooms.make(by(&actor), &channel, &said).await?;
+    let room = rooms.make(actor.by(), &channel, &said).await?;
     let location = format!("/v1/channels/{}", kit::encoded(channel.as_str()));
     Ok(created(versioned(wants, room), &location))
-}
-
-/// Who asks, for the use cases.
-pub(super) fn by(actor: &Actor) -> By<'_> {
-    By { identity: &actor.identity, trace: &actor.trace }
 }
 
 /// List public channels
@@ -346,7 +336,7 @@ async fn replace(
     let said = Said::from(described);
     kit::bounded(&said.data, "/data")?;
     let is_known = |version| expected.covers(version);
-    let room = rooms.change::<Problem>(by(&actor), &name(&channel)?, &is_known, |_| Ok(said)).await?;
+    let room = rooms.change::<Problem>(actor.by(), &name(&channel)?, &is_known, |_| Ok(said)).await?;
     Ok(versioned(wants, room))
 }
 
@@ -371,27 +361,12 @@ async fn change(
         kit::bounded(&new.data, "/data")?;
         Ok(new.into())
     };
-    let room = rooms.change(by(&actor), &name(&channel)?, &is_known, change).await?;
+    let room = rooms.change(actor.by(), &name(&channel)?, &is_known, change).await?;
     Ok(versioned(wants, room))
 }
 
-/// What of a channel is to be changed.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code)] // For the document: patches are applied to the whole, which is checked then.
-struct DescribedPatch {
-    /// What it is called.
-    #[schema(min_length = 1, max_length = 128)]
-    title: Option<String>,
-    /// What it is about.
-    #[schema(max_length = 1024)]
-    topic: Option<String>,
-    /// Who may know of it, and join.
-    visibility: Option<Seen>,
-    /// Fields of its own object; null removes one.
-    #[schema(value_type = Option<Object>)]
-    data: Option<Value>,
-}
+/// For the document: patches are applied to the whole, which is checked then.
+type DescribedPatch = kit::Patch<Described>;
 
 fn versioned(wants: Wants, room: Room) -> Response {
     wants.versioned(room.version, &Channel::from(room))
@@ -409,7 +384,7 @@ async fn delete(
     State(rooms): State<Arc<Rooms>>,
     Path(channel): Path<String>,
 ) -> Result<Response, Problem> {
-    rooms.delete(by(&actor), &name(&channel)?, &|version| expected.covers(version)).await?;
+    rooms.delete(actor.by(), &name(&channel)?, &|version| expected.covers(version)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -418,7 +393,7 @@ async fn delete(
     params(("channel" = String, Path, description = "Its name, percent-encoded.")),
     responses((status = 200, description = "As it was.", body = Channel, headers(("etag" = String)))))]
 async fn restore(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Path(channel): Path<String>) -> Result<Response, Problem> {
-    Ok(versioned(wants, rooms.restore(by(&actor), &name(&channel)?).await?))
+    Ok(versioned(wants, rooms.restore(actor.by(), &name(&channel)?).await?))
 }
 
 /// Who else takes part.
@@ -436,7 +411,7 @@ struct NewDirect {
 #[utoipa::path(post, path = "/v1/direct-channels", tag = "channels", operation_id = "openDirectChannel", request_body = NewDirect, params(kit::IdempotencyKey),
     responses((status = 200, description = "It was there.", body = Channel), (status = 201, description = "It is made.", body = Channel, headers(("location" = String, description = "Where it is.")))))]
 async fn direct(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Body(new): Body<NewDirect>) -> Result<Response, Problem> {
-    let (room, standing) = rooms.direct(by(&actor), &new.users).await?;
+    let (room, standing) = rooms.direct(actor.by(), &new.users).await?;
     let location = format!("/v1/channels/{}", kit::encoded(room.channel.as_str()));
     let response = versioned(wants, room);
     Ok(if standing == Standing::New { created(response, &location) } else { response })

@@ -13,8 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    channels::{by, name},
-    kit::{self, Actor, Body, Field, IfMatch, Kind, List, Listed, Page, Wants, WantsList, created},
+    channels::name,
+    kit::{self, Actor, Body, Field, IfMatch, List, Listed, Page, Wants, WantsList, created},
 };
 use crate::{
     auth::Role,
@@ -66,16 +66,8 @@ impl From<members::Member> for Member {
     }
 }
 
-/// Roles by their names.
-pub(super) const ROLES: &[&str] = &["owner", "admin", "moderator", "member", "guest"];
-
 impl Listed for Member {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "user", column: "user_id", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "role", column: "role", kind: Kind::Choice(ROLES), nullable: false, sorts: false },
-        Field { name: "state", column: "state", kind: Kind::Choice(&["invited", "joined"]), nullable: false, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::members::FIELDS;
     const NEWEST_FIRST: bool = false;
 
     fn id(&self) -> String {
@@ -98,11 +90,7 @@ struct Membership {
 }
 
 impl Listed for Membership {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "role", column: "role", kind: Kind::Choice(ROLES), nullable: false, sorts: false },
-        Field { name: "state", column: "state", kind: Kind::Choice(&["invited", "joined"]), nullable: false, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::members::MEMBERSHIPS;
 
     fn id(&self) -> String {
         self.member.channel.clone()
@@ -148,7 +136,7 @@ async fn list(
     list.selection.conditions.insert(0, in_channel(channel.as_str()));
     kit::answer(list, media, move |selection: Selection| {
         let (rooms, actor, channel) = (rooms.clone(), actor.clone(), channel.clone());
-        async move { Ok::<_, RoomError>(rooms.members(by(&actor), &channel, &selection).await?.into_iter().map(Member::from).collect()) }
+        async move { Ok::<_, RoomError>(rooms.members(actor.by(), &channel, &selection).await?.into_iter().map(Member::from).collect()) }
     })
     .await
 }
@@ -193,7 +181,7 @@ async fn invite(
     Body(invitation): Body<Invitation>,
 ) -> Result<Response, Problem> {
     let channel = name(&channel)?;
-    let member = rooms.invite(by(&actor), &channel, &invitation.user, invitation.role).await.map_err(|error| match error {
+    let member = rooms.invite(actor.by(), &channel, &invitation.user, invitation.role).await.map_err(|error| match error {
         RoomError::NoUser(_) => kit::fault("/user", "unknown", error.to_string()),
         error => error.into(),
     })?;
@@ -212,7 +200,7 @@ async fn show(
     Path((channel, user)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let member = rooms.member(by(&actor), &name(&channel)?, &user).await?;
+    let member = rooms.member(actor.by(), &name(&channel)?, &user).await?;
     if let Some(unchanged) = wants.unchanged(&headers, member.version) {
         return Ok(unchanged);
     }
@@ -238,7 +226,7 @@ async fn change(
     Body(promotion): Body<Promotion>,
 ) -> Result<Response, Problem> {
     let is_known = |version| expected.covers(version);
-    Ok(versioned(wants, rooms.promote(by(&actor), &name(&channel)?, &user, promotion.role, &is_known).await?))
+    Ok(versioned(wants, rooms.promote(actor.by(), &name(&channel)?, &user, promotion.role, &is_known).await?))
 }
 
 /// Take a member out, or leave
@@ -248,7 +236,7 @@ async fn change(
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("user" = String, Path, description = "The user's id, percent-encoded.")),
     responses((status = 204, description = "The user is no member any more.")))]
 async fn remove(actor: Actor, State(rooms): State<Arc<Rooms>>, Path((channel, user)): Path<(String, String)>) -> Result<Response, Problem> {
-    rooms.remove(by(&actor), &name(&channel)?, &user).await?;
+    rooms.remove(actor.by(), &name(&channel)?, &user).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -260,7 +248,7 @@ async fn remove(actor: Actor, State(rooms): State<Arc<Rooms>>, Path((channel, us
     responses((status = 200, description = "One was a member already.", body = Member), (status = 201, description = "One is a member now.", body = Member)))]
 async fn join(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Path(channel): Path<String>) -> Result<Response, Problem> {
     let channel = name(&channel)?;
-    let (member, standing) = rooms.join(by(&actor), &channel).await?;
+    let (member, standing) = rooms.join(actor.by(), &channel).await?;
     let location = format!("/v1/channels/{}/members/{}", kit::encoded(channel.as_str()), kit::encoded(&member.user));
     let response = versioned(wants, member);
     Ok(if standing == Standing::New { created(response, &location) } else { response })

@@ -42,6 +42,7 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    api_key::ApiKeys,
     http::{Rates, around, origins, panicked, rates},
     instance::Membership,
     room::Rooms,
@@ -89,6 +90,8 @@ pub struct Api {
     pub rooms: Arc<Rooms>,
     /// Users, as they see one another.
     pub users: Arc<Users>,
+    /// Keys of backends.
+    pub api_keys: Arc<ApiKeys>,
     /// What requests have to look like.
     pub(crate) schemas: Schemas,
 }
@@ -102,6 +105,12 @@ impl FromRef<Api> for Arc<Rooms> {
 impl FromRef<Api> for Arc<Users> {
     fn from_ref(api: &Api) -> Self {
         api.users.clone()
+    }
+}
+
+impl FromRef<Api> for Arc<ApiKeys> {
+    fn from_ref(api: &Api) -> Self {
+        api.api_keys.clone()
     }
 }
 

@@ -10,7 +10,7 @@ use hubbub_protocol::{
     msgpack_payload,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -19,15 +19,12 @@ use super::{
     kit::{self, Actor, Body, Wants},
 };
 use crate::{
-    auth::{Act, Identity, Power},
+    auth::{Identity, Power},
     channel::{NewMessage, Refused, Ticket},
     http::Problem,
+    room::Rooms,
     session::Backend,
-    store::{
-        StoreError,
-        audit::{self, Deed},
-        rulings::{self, Ruling},
-    },
+    user::Users,
 };
 
 /// Of a page of members for backends, bytes at most.
@@ -246,13 +243,14 @@ struct Done {
 /// Their connections end everywhere within a second; they may come back. To keep them out, block them. Takes `operate`.
 #[utoipa::path(post, path = "/v1/server/disconnect", tag = "server", operation_id = "serverDisconnect", request_body = Disconnections,
     responses((status = 200, description = "What became of each.", body = Results<Done>)))]
-async fn disconnect(wants: Wants, actor: Actor, State(api): State<Api>, Body(body): Body<Disconnections>) -> Result<Response, Problem> {
-    if !api.rooms.access.wields(&actor.identity, Power::RuleUsers) {
-        return Err(Problem::new(ErrorCode::Forbidden, "this takes `operate`, or an admin of the instance"));
-    }
+async fn disconnect(
+    wants: Wants,
+    actor: Actor,
+    State(users): State<Arc<Users>>,
+    Body(body): Body<Disconnections>,
+) -> Result<Response, Problem> {
     let results = body.users.iter().map(|_| Done { error: None }).collect();
-    let rulings: Vec<_> = body.users.into_iter().map(Ruling::Disconnect).collect();
-    rule(&api, &actor, "user.disconnected", rulings).await?;
+    users.disconnect(actor.by(), body.users).await?;
     Ok(wants.ok(&Results::<Done> { results }))
 }
 
@@ -261,50 +259,26 @@ async fn disconnect(wants: Wants, actor: Actor, State(api): State<Api>, Body(bod
 /// Everywhere within a second; they may subscribe again. To keep them out, ban them. Takes `moderate` on the channel.
 #[utoipa::path(post, path = "/v1/server/unsubscribe", tag = "server", operation_id = "serverUnsubscribe", request_body = Unsubscriptions,
     responses((status = 200, description = "What became of each.", body = Results<Done>)))]
-async fn unsubscribe(wants: Wants, actor: Actor, State(api): State<Api>, Body(body): Body<Unsubscriptions>) -> Result<Response, Problem> {
+async fn unsubscribe(
+    wants: Wants,
+    actor: Actor,
+    State(rooms): State<Arc<Rooms>>,
+    Body(body): Body<Unsubscriptions>,
+) -> Result<Response, Problem> {
     let mut results = Vec::with_capacity(body.subscriptions.len());
-    let mut rulings = Vec::new();
+    let mut named = Vec::new();
     for Subscription { user, channel } in body.subscriptions {
-        let allowed = match ChannelName::parse(&channel) {
-            Ok(channel) => match api.rooms.access.may(&actor.identity, Act::Moderate, &channel).await {
-                Ok(()) => Ok(Ruling::Unsubscribe { channel, user }),
-                Err(denied) => Err(ErrorBody::new(denied.code(), denied.to_string())),
-            },
-            Err(error) => Err(ErrorBody::new(ErrorCode::ChannelInvalid, error.to_string())),
-        };
-        results.push(Done { error: allowed.as_ref().err().cloned().map(Failure::from) });
-        rulings.extend(allowed);
+        let channel = ChannelName::parse(&channel).map_err(|error| ErrorBody::new(ErrorCode::ChannelInvalid, error.to_string()));
+        results.push(channel.as_ref().err().cloned());
+        named.extend(channel.ok().map(|channel| (user, channel)));
     }
-    rule(&api, &actor, "user.unsubscribed", rulings).await?;
+    // Those whose channel has a name, in the request's order.
+    let mut outcomes = rooms.unsubscribe(actor.by(), named).await?.into_iter();
+    for error in results.iter_mut().filter(|error| error.is_none()) {
+        *error = outcomes.next().and_then(Result::err).map(|denied| ErrorBody::new(denied.code(), denied.to_string()));
+    }
+    let results = results.into_iter().map(|error| Done { error: error.map(Failure::from) }).collect();
     Ok(wants.ok(&Results::<Done> { results }))
-}
-
-/// Writes what instances have to hear of, and waits until this one has.
-async fn rule(api: &Api, actor: &Actor, action: &'static str, rulings: Vec<Ruling>) -> Result<(), Problem> {
-    let world = &api.rooms.world;
-    let now = world.clock.now();
-    let written = async {
-        let mut tx = api.db.begin().await?;
-        for ruling in &rulings {
-            let (user, channel) = match ruling {
-                Ruling::Unsubscribe { channel, user } => (&**user, Some(channel.as_str())),
-                Ruling::Disconnect(user) => (&**user, None),
-                _ => continue,
-            };
-            let deed = Deed { action, target: "user", id: user, channel, detail: json!({}) };
-            audit::append(&mut tx, &world.id().to_string(), &actor.trace, &deed, now).await?;
-        }
-        let mut number = None;
-        for ruling in &rulings {
-            number = Some(rulings::append(&mut tx, ruling, now).await?);
-        }
-        tx.commit().await?;
-        Ok(number)
-    };
-    if let Some(number) = written.await.map_err(|error: StoreError| kit::unavailable(&error))? {
-        api.rooms.access.settle(number).await;
-    }
-    Ok(())
 }
 
 /// Where to look.

@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     accounts::{Origin, Own},
-    kit::{self, Field, Kind, List, Listed, Page, Query, Wants, WantsList},
+    kit::{self, Field, List, Listed, Page, Query, Wants, WantsList},
 };
 use crate::{
     account::{Login, Logins, Refused},
@@ -48,13 +48,7 @@ impl From<Login> for Session {
 }
 
 impl Listed for Session {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "used_at", column: "used_at", kind: Kind::Whole, nullable: false, sorts: false },
-        Field { name: "expires_at", column: "expires_at", kind: Kind::Whole, nullable: false, sorts: false },
-        Field { name: "device", column: "device", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "address", column: "address", kind: Kind::Text, nullable: false, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::sessions::FIELDS;
 
     fn id(&self) -> String {
         self.id.clone()

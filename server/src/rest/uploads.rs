@@ -21,8 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     kit::{
-        Body, Expected, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Query, Wants, WantsList, answer, changed, is_fresh, query,
-        tag,
+        Body, Expected, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Query, Wants, WantsList, answer, changed, is_fresh, query, tag,
     },
 };
 use crate::{
@@ -90,13 +89,7 @@ impl From<uploads::Upload> for View {
 }
 
 impl Listed for View {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "name", column: "name", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "media_type", column: "media_type", kind: Kind::Text, nullable: false, sorts: false },
-        Field { name: "size", column: "size", kind: Kind::Whole, nullable: false, sorts: false },
-        Field { name: "sha256", column: "sha256", kind: Kind::Text, nullable: false, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::uploads::FIELDS;
     const MORE: &'static [(&'static str, &'static str)] = &[
         ("channel", "The uploads of this channel, instead of one's own."),
         ("deleted", "`true`: one's own that are deleted and can be restored."),

@@ -15,9 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    channels::by,
-    kit::{self, Actor, Document, Field, IfMatch, Kind, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList},
-    members::ROLES,
+    kit::{self, Actor, Document, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList},
 };
 use crate::{
     auth::{Identity, Role},
@@ -38,7 +36,7 @@ impl From<UserError> for Problem {
     fn from(error: UserError) -> Self {
         let code = match &error {
             UserError::NotFound => ErrorCode::NotFound,
-            UserError::Forbidden => ErrorCode::Forbidden,
+            UserError::Forbidden | UserError::NoRuler => ErrorCode::Forbidden,
             UserError::Changed => return kit::changed(),
             UserError::LastOwner => ErrorCode::Conflict,
             UserError::Store(error) => return kit::unavailable(error),
@@ -93,12 +91,7 @@ impl User {
 }
 
 impl Listed for User {
-    const FIELDS: &'static [Field] = &[
-        Field { name: "created_at", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-        Field { name: "name", column: "name", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "id", column: "id", kind: Kind::Text, nullable: false, sorts: true },
-        Field { name: "role", column: "role", kind: Kind::Choice(ROLES), nullable: false, sorts: false },
-    ];
+    const FIELDS: &'static [Field] = crate::store::people::FIELDS;
     const MORE: &'static [(&'static str, &'static str)] =
         &[("deleted", "`true`: those who are deleted instead. For admins of the instance.")];
 
@@ -118,6 +111,7 @@ impl Listed for User {
 /// What of a user can be changed.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Profile)]
 struct Changeable {
     /// What to call the user.
     #[schema(min_length = 1, max_length = 64)]
@@ -136,22 +130,8 @@ fn empty() -> Value {
     json!({})
 }
 
-/// What of a user is to be changed.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code)] // For the document: patches are applied to the whole, which is checked then.
-struct UserPatch {
-    /// What to call the user.
-    #[schema(min_length = 1, max_length = 64)]
-    name: Option<String>,
-    /// Fields of the user's own object; null removes one.
-    #[schema(value_type = Option<Object>)]
-    data: Option<Value>,
-    /// On the whole instance. For admins who stand above.
-    role: Option<Role>,
-    /// Closes every door at once. For admins who stand above.
-    blocked: Option<bool>,
-}
+/// For the document: patches are applied to the whole, which is checked then.
+type UserPatch = kit::Patch<Changeable>;
 
 /// List users
 #[utoipa::path(get, path = "/v1/users", tag = "users", operation_id = "listUsers", params(List<User>),
@@ -223,7 +203,7 @@ async fn change(
         kit::bounded(&new.data, "/data")?;
         Ok(Profile { name: new.name, data: new.data, role: new.role, is_blocked: new.blocked })
     };
-    let person = users.change((&actor.identity, &actor.trace), &id, &is_known, change).await?;
+    let person = users.change(actor.by(), &id, &is_known, change).await?;
     Ok(versioned(wants, person, &actor.identity, users.is_ruler(&actor.identity)))
 }
 
@@ -239,7 +219,7 @@ async fn delete(
     State(users): State<Arc<Users>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    users.delete((&actor.identity, &actor.trace), &id, &|version| expected.covers(version)).await?;
+    users.delete(actor.by(), &id, &|version| expected.covers(version)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -248,7 +228,7 @@ async fn delete(
     params(("user" = String, Path, description = "The id, percent-encoded.")),
     responses((status = 200, description = "As it was.", body = User, headers(("etag" = String)))))]
 async fn restore(wants: Wants, actor: Actor, State(users): State<Arc<Users>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let person = users.restore((&actor.identity, &actor.trace), &id).await?;
+    let person = users.restore(actor.by(), &id).await?;
     Ok(versioned(wants, person, &actor.identity, true))
 }
 
@@ -266,7 +246,7 @@ struct Me {
     responses((status = 200, description = "Whoever asks, and the personal channel.", body = Me, headers(("etag" = String)))))]
 async fn me(wants: Wants, actor: Actor, State(users): State<Arc<Users>>, State(rooms): State<Arc<Rooms>>) -> Result<Response, Problem> {
     let person = users.show(&actor.identity, &actor.identity.user).await?;
-    let (room, _) = rooms.personal(by(&actor)).await?;
+    let (room, _) = rooms.personal(actor.by()).await?;
     let version = person.version;
     let user = User::seen(person, &actor.identity, true);
     Ok(wants.versioned(version, &Me { user, channel: room.channel.as_str().to_owned() }))

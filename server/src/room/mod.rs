@@ -10,6 +10,7 @@ mod making;
 mod members;
 #[cfg(test)]
 mod tests;
+mod unsubscribe;
 
 use std::sync::Arc;
 
@@ -18,15 +19,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
-    access::Access,
-    auth::{Denied, Identity, policy::Visibility},
+    access::{Access, By},
+    auth::{Denied, policy::Visibility},
     config::Config,
-    store::{
-        Db, StoreError, Tx,
-        audit::{self, Deed, Trace},
-        rooms::Room,
-        rulings::{self, Ruling},
-    },
+    store::{Db, StoreError, Tx, audit::Deed, rooms::Room, rulings::Ruling},
     world::World,
 };
 
@@ -44,15 +40,6 @@ pub struct Rooms {
     pub config: Arc<Config>,
     /// Time and ids.
     pub world: World,
-}
-
-/// Who asks, and what is noted of it.
-#[derive(Debug, Clone, Copy)]
-pub struct By<'a> {
-    /// Who.
-    pub identity: &'a Identity,
-    /// What the audit log says.
-    pub trace: &'a Trace,
 }
 
 /// What one gives a new room, or puts in the place of what an old one says.
@@ -109,18 +96,8 @@ pub enum RoomError {
 
 impl Rooms {
     /// Writes what was done and whom it concerns, commits, and waits until it counts here.
-    async fn conclude(&self, mut tx: Tx, by: By<'_>, deed: Deed<'_>, rulings: &[Ruling]) -> Result<(), RoomError> {
-        let now = self.world.clock.now();
-        audit::append(&mut tx, &self.world.id().to_string(), by.trace, &deed, now).await?;
-        let mut number = 0;
-        for ruling in rulings {
-            number = rulings::append(&mut tx, ruling, now).await?;
-        }
-        tx.commit().await?;
-        if number > 0 {
-            self.access.settle(number).await;
-        }
-        Ok(())
+    async fn conclude(&self, tx: Tx, by: By<'_>, deed: Deed<'_>, rulings: &[Ruling]) -> Result<(), RoomError> {
+        Ok(self.access.conclude(tx, by.trace, &[deed], rulings).await?)
     }
 
     /// The room, held, if it is there and not deleted.

@@ -2,9 +2,17 @@
 
 use super::{
     Db, StoreError, Tx, column,
-    listing::{self, Selection},
+    listing::{self, Field, Selection},
     on, read,
 };
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] = &[
+    Field::whole("created_at").sorted(),
+    Field::text("created_by"),
+    Field::whole("revoked_at").nullable(),
+    Field::whole("expires_at").nullable(),
+];
 
 /// A key as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

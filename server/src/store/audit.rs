@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::{
     Db, StoreError, Tx, column,
-    listing::{self, Selection},
+    listing::{self, Field, Selection},
     on,
 };
 
@@ -50,6 +50,10 @@ pub struct Deed<'a> {
     /// More about it: an object without secrets.
     pub detail: Value,
 }
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] =
+    &[Field::text("id").sorted(), Field::text("actor"), Field::text("action"), Field::text("target_id"), Field::text("channel").nullable()];
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

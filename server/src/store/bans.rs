@@ -3,9 +3,15 @@
 use hubbub_protocol::ChannelName;
 
 use super::{
-    Db, StoreError, Tx, column, listing, on, read,
+    Db, StoreError, Tx, column,
+    listing::{self, Field},
+    on, read,
     rulings::{self, Ruling},
 };
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] =
+    &[Field::whole("created_at").sorted(), Field::text("user").of("user_id").sorted(), Field::whole("expires_at").nullable()];
 
 /// A ban as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

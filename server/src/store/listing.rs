@@ -36,6 +36,68 @@ pub enum Op {
     Present,
 }
 
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// A whole number; times are Unix milliseconds.
+    Whole,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+}
+
+/// A field of rows that lists can be filtered by, and perhaps sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, for those who ask.
+    pub name: &'static str,
+    /// Its column, as SQL.
+    pub column: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether it may be NULL. Such a one cannot be sorted by.
+    pub nullable: bool,
+    /// Whether there is an index in its order.
+    pub sorts: bool,
+}
+
+impl Field {
+    const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, column: name, kind, nullable: false, sorts: false }
+    }
+
+    /// Text in the column `name`.
+    pub const fn text(name: &'static str) -> Self {
+        Self::new(name, Kind::Text)
+    }
+
+    /// A whole number in the column `name`.
+    pub const fn whole(name: &'static str) -> Self {
+        Self::new(name, Kind::Whole)
+    }
+
+    /// One of `choices` in the column `name`.
+    pub const fn choice(name: &'static str, choices: &'static [&'static str]) -> Self {
+        Self::new(name, Kind::Choice(choices))
+    }
+
+    /// The same in another column.
+    pub const fn of(self, column: &'static str) -> Self {
+        Self { column, ..self }
+    }
+
+    /// The same, and may be NULL.
+    pub const fn nullable(self) -> Self {
+        Self { nullable: true, ..self }
+    }
+
+    /// The same, with an index in its order.
+    pub const fn sorted(self) -> Self {
+        Self { sorts: true, ..self }
+    }
+}
+
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {

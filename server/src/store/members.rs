@@ -4,7 +4,7 @@ mod change;
 
 use hubbub_protocol::ChannelName;
 
-use super::{Db, StoreError, read};
+use super::{Db, StoreError, listing::Field, read};
 use crate::auth::{
     Role,
     policy::{MemberState, Membership},
@@ -12,6 +12,18 @@ use crate::auth::{
 
 pub(crate) use change::{find_in, owners, put, remove};
 pub use change::{list, list_of_user};
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] = &[
+    Field::whole("created_at").sorted(),
+    Field::text("user").of("user_id").sorted(),
+    Field::choice("role", Role::NAMES),
+    Field::choice("state", &["invited", "joined"]),
+];
+
+/// The same of a user's memberships.
+pub const MEMBERSHIPS: &[Field] =
+    &[Field::whole("created_at").sorted(), Field::choice("role", Role::NAMES), Field::choice("state", &["invited", "joined"])];
 
 /// A member as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,14 @@
 
 use super::{
     Db, StoreError, Tx, column,
-    listing::{self, Selection},
+    listing::{self, Field, Selection},
     on, read,
 };
 use crate::auth::Role;
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] =
+    &[Field::whole("created_at").sorted(), Field::text("name").sorted(), Field::text("id").sorted(), Field::choice("role", Role::NAMES)];
 
 /// A user as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,19 @@ mod change;
 
 use hubbub_protocol::ChannelName;
 
-use super::{Db, StoreError, read};
+use super::{Db, StoreError, listing::Field, read};
 use crate::auth::policy::{self, RoomKind, Visibility};
 
 pub use change::{NewRoom, deleted_before, list, purge};
 pub(crate) use change::{hold, make, put};
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] = &[
+    Field::whole("created_at").sorted(),
+    Field::text("title").sorted(),
+    Field::text("name").of("channel").sorted(),
+    Field::text("created_by"),
+];
 
 /// A room as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::{
     Db, StoreError, Tx, audit,
     audit::{Deed, Record},
     listing,
-    listing::{Condition, Op, Selection, Term},
+    listing::{Condition, Field, Op, Selection, Term},
     on, read, rulings,
     rulings::Ruling,
     users,
@@ -18,6 +18,15 @@ use crate::auth::Role;
 
 /// Logins of one user that are good at the same time, at most: the oldest ends when one more begins.
 pub const MAX_SESSIONS: u32 = 100;
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] = &[
+    Field::whole("created_at").sorted(),
+    Field::whole("used_at"),
+    Field::whole("expires_at"),
+    Field::text("device"),
+    Field::text("address"),
+];
 
 /// A login.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

@@ -5,7 +5,7 @@ mod attachments;
 mod list;
 mod sweep;
 
-use super::{Db, StoreError, Tx, column, on, read};
+use super::{Db, StoreError, Tx, column, listing::Field, on, read};
 
 pub use attachments::{Attached, Attaching, attach, channels, detach, of_messages};
 pub use list::list;
@@ -13,6 +13,10 @@ pub use sweep::{Swept, purge, sweep_deleted, sweep_loose, unknown_objects};
 
 /// Attachments of one message, at most.
 pub const MAX_ATTACHMENTS: usize = 16;
+
+/// What lists of these are filtered and sorted by.
+pub const FIELDS: &[Field] =
+    &[Field::whole("created_at").sorted(), Field::text("name"), Field::text("media_type"), Field::whole("size"), Field::text("sha256")];
 
 /// A file that somebody uploaded, as it is known; its bytes are elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    access::Access,
+    access::{Access, By},
     auth::{Identity, Power, Role, policy},
     store::{
         Db, StoreError, Tx,
-        audit::{self, Deed, Trace},
+        audit::Deed,
         listing::Selection,
         people::{self, Person},
-        rulings::{self, Ruling},
+        rulings::Ruling,
     },
     world::World,
 };
@@ -50,6 +50,8 @@ pub enum UserError {
     NotFound,
     #[error("this is for the user alone, or for admins of the instance who stand above")]
     Forbidden,
+    #[error("this takes `operate`, or an admin of the instance")]
+    NoRuler,
     #[error("it has changed meanwhile: read it again, and decide anew")]
     Changed,
     #[error("an instance keeps an owner: make somebody else one first")]
@@ -97,13 +99,13 @@ impl Users {
     /// [`UserError`], or that of `change`: nothing was changed.
     pub async fn change<E: From<UserError>>(
         &self,
-        (identity, trace): (&Identity, &Trace),
+        by: By<'_>,
         id: &str,
         is_known: &(dyn Fn(u64) -> bool + Sync),
         change: impl FnOnce(Profile) -> Result<Profile, E> + Send,
     ) -> Result<Person, E> {
         let mut tx = self.db.begin().await.map_err(UserError::from)?;
-        let person = self.hold(&mut tx, identity, id).await?;
+        let person = self.hold(&mut tx, by.identity, id).await?;
         if !is_known(person.version) {
             return Err(UserError::Changed.into());
         }
@@ -117,7 +119,7 @@ impl Users {
         if new == old {
             return Ok(person);
         }
-        self.may(identity, &person, &old, &new)?;
+        self.may(by.identity, &person, &old, &new)?;
         let now = self.world.clock.now();
         let is_ruling = old.role != new.role || old.is_blocked != new.is_blocked;
         if person.role == Role::Owner && (new.role != Role::Owner || new.is_blocked && !old.is_blocked) {
@@ -137,7 +139,7 @@ impl Users {
             _ => "user.changed",
         };
         let detail = json!({ "name": changed.name, "role": changed.role, "blocked": new.is_blocked });
-        self.conclude(tx, trace, action, id, detail, is_ruling).await?;
+        self.conclude(tx, by, action, id, detail, is_ruling).await?;
         Ok(changed)
     }
 
@@ -156,16 +158,11 @@ impl Users {
     ///
     /// # Errors
     /// [`UserError`].
-    pub async fn delete(
-        &self,
-        (identity, trace): (&Identity, &Trace),
-        id: &str,
-        is_known: &(dyn Fn(u64) -> bool + Sync),
-    ) -> Result<(), UserError> {
+    pub async fn delete(&self, by: By<'_>, id: &str, is_known: &(dyn Fn(u64) -> bool + Sync)) -> Result<(), UserError> {
         let mut tx = self.db.begin().await?;
-        let person = self.hold(&mut tx, identity, id).await?;
-        let is_own = *id == *identity.user;
-        let rules = self.is_ruler(identity) && policy::rules_over(self.access.role_of(identity), person.role);
+        let person = self.hold(&mut tx, by.identity, id).await?;
+        let is_own = *id == *by.identity.user;
+        let rules = self.is_ruler(by.identity) && policy::rules_over(self.access.role_of(by.identity), person.role);
         if !is_own && !rules {
             return Err(UserError::Forbidden);
         }
@@ -180,28 +177,42 @@ impl Users {
         }
         let now = self.world.clock.now();
         people::put(&mut tx, &Person { deleted_at: Some(now), ..person }, now).await?;
-        self.conclude(tx, trace, "user.deleted", id, json!({}), true).await
+        self.conclude(tx, by, "user.deleted", id, json!({}), true).await
     }
 
     /// Brings a deleted user back.
     ///
     /// # Errors
     /// [`UserError`].
-    pub async fn restore(&self, (identity, trace): (&Identity, &Trace), id: &str) -> Result<Person, UserError> {
-        if !self.is_ruler(identity) {
+    pub async fn restore(&self, by: By<'_>, id: &str) -> Result<Person, UserError> {
+        if !self.is_ruler(by.identity) {
             return Err(UserError::NotFound);
         }
         let mut tx = self.db.begin().await?;
         let person = people::hold(&mut tx, id).await?.ok_or(UserError::NotFound)?;
-        if !policy::rules_over(self.access.role_of(identity), person.role) {
+        if !policy::rules_over(self.access.role_of(by.identity), person.role) {
             return Err(UserError::Forbidden);
         }
         if person.deleted_at.is_none() {
             return Ok(person);
         }
         let person = people::put(&mut tx, &Person { deleted_at: None, ..person }, self.world.clock.now()).await?;
-        self.conclude(tx, trace, "user.restored", id, json!({}), true).await?;
+        self.conclude(tx, by, "user.restored", id, json!({}), true).await?;
         Ok(person)
+    }
+
+    /// Ends the connections of users everywhere; they may come back.
+    ///
+    /// # Errors
+    /// [`UserError`].
+    pub async fn disconnect(&self, by: By<'_>, users: Vec<String>) -> Result<(), UserError> {
+        if !self.is_ruler(by.identity) {
+            return Err(UserError::NoRuler);
+        }
+        let deed = |id| Deed { action: "user.disconnected", target: "user", id, channel: None, detail: json!({}) };
+        let deeds: Vec<_> = users.iter().map(|user| deed(user)).collect();
+        let rulings: Vec<_> = users.iter().cloned().map(Ruling::Disconnect).collect();
+        Ok(self.access.conclude(self.db.begin().await?, by.trace, &deeds, &rulings).await?)
     }
 
     /// The user, held, if whoever asks may know of it.
@@ -215,26 +226,9 @@ impl Users {
         if people::owners(tx).await? > 1 { Ok(()) } else { Err(UserError::LastOwner) }
     }
 
-    async fn conclude(
-        &self,
-        mut tx: Tx,
-        trace: &Trace,
-        action: &'static str,
-        id: &str,
-        detail: Value,
-        is_ruling: bool,
-    ) -> Result<(), UserError> {
-        let now = self.world.clock.now();
+    async fn conclude(&self, tx: Tx, by: By<'_>, action: &'static str, id: &str, detail: Value, is_ruling: bool) -> Result<(), UserError> {
         let deed = Deed { action, target: "user", id, channel: None, detail };
-        audit::append(&mut tx, &self.world.id().to_string(), trace, &deed, now).await?;
-        let mut number = None;
-        if is_ruling {
-            number = Some(rulings::append(&mut tx, &Ruling::User(id.to_owned()), now).await?);
-        }
-        tx.commit().await?;
-        if let Some(number) = number {
-            self.access.settle(number).await;
-        }
-        Ok(())
+        let rulings: Vec<_> = is_ruling.then(|| Ruling::User(id.to_owned())).into_iter().collect();
+        Ok(self.access.conclude(tx, by.trace, &[deed], &rulings).await?)
     }
 }

@@ -6,6 +6,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 
 use crate::{
+    access::By,
     auth::Identity,
     http::{Caller, Peer, Problem, RequestId},
     session::Backend,
@@ -24,6 +25,11 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// What use cases are told of it.
+    pub fn by(&self) -> By<'_> {
+        By { identity: &self.identity, trace: &self.trace }
+    }
+
     /// The user's id.
     pub fn user(&self) -> &str {
         &self.identity.user

@@ -1,14 +1,12 @@
 //! Small things that many resources need.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::{
-    IntoParams, ToSchema,
+    IntoParams,
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::{Schemas, body::faults};
 use crate::{
     http::{At, Fault, Problem},
     store::StoreError,
@@ -45,42 +43,6 @@ pub(crate) fn bounded(data: &Value, pointer: &str) -> Result<(), Problem> {
     }
 }
 
-/// `old` with a JSON merge patch (RFC 7396) applied: checked as a whole.
-pub(crate) fn patched<T: Serialize + DeserializeOwned + ToSchema + 'static>(
-    schemas: &Schemas,
-    old: &T,
-    patch: &Value,
-) -> Result<T, Problem> {
-    if !patch.is_object() {
-        return Err(fault("", "type", "a merge patch of this is an object"));
-    }
-    let mut value = serde_json::to_value(old).unwrap_or_default();
-    merge(&mut value, patch);
-    let faults = faults::<T>(schemas, &mut value);
-    if !faults.is_empty() {
-        return Err(Problem::invalid(faults));
-    }
-    serde_json::from_value(value).map_err(|error| fault("", "invalid", error.to_string()))
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(changes) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (name, change) in changes {
-        if change.is_null() {
-            fields.remove(name);
-        } else {
-            merge(fields.entry(name.clone()).or_insert(Value::Null), change);
-        }
-    }
-}
-
 macro_rules! headers {
     ($($(#[$doc:meta])* $type:ident = $name:literal, $required:literal, $text:literal;)*) => {
         $(
@@ -113,27 +75,6 @@ headers! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// RFC 7396, appendix A.
-    #[test]
-    fn a_merge_patch_does_as_its_standard_says() {
-        for (mut target, patch, expected) in [
-            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
-            (json!({"a":"b"}), json!({"a":null}), json!({})),
-            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
-            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
-            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
-            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
-        ] {
-            merge(&mut target, &patch);
-            assert_eq!(target, expected);
-        }
-    }
 
     #[test]
     fn a_name_is_one_part_of_a_path() {

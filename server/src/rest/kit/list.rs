@@ -24,7 +24,7 @@ use utoipa::{
 use super::{Media, export, reply::Wants, schemas::schema};
 use crate::{
     http::{At, Fault, Problem},
-    store::listing::{Condition, Op, Order, Selection, Term},
+    store::listing::{Condition, Field, Kind, Op, Order, Selection, Term},
 };
 
 /// Items of a page, at most, and if nobody says.
@@ -35,32 +35,6 @@ const MAX_CONDITIONS: usize = 8;
 const MAX_VALUES: usize = 32;
 /// Bytes of a cursor, at most.
 const MAX_CURSOR: usize = 2_048;
-
-/// What a field holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Text.
-    Text,
-    /// A whole number; times are Unix milliseconds.
-    Whole,
-    /// One of these texts.
-    Choice(&'static [&'static str]),
-}
-
-/// A field that one can filter by, and perhaps sort by.
-#[derive(Debug, Clone, Copy)]
-pub struct Field {
-    /// Its name.
-    pub name: &'static str,
-    /// Its column, as SQL.
-    pub column: &'static str,
-    /// What it holds.
-    pub kind: Kind,
-    /// Whether it may be NULL. Such a one cannot be sorted by.
-    pub nullable: bool,
-    /// Whether there is an index in its order.
-    pub sorts: bool,
-}
 
 /// A resource that is listed.
 pub trait Listed: Serialize + ToSchema + Send + 'static {
@@ -468,11 +442,8 @@ mod tests {
     }
 
     impl Listed for Thing {
-        const FIELDS: &'static [Field] = &[
-            Field { name: "made", column: "created_at", kind: Kind::Whole, nullable: false, sorts: true },
-            Field { name: "role", column: "role", kind: Kind::Choice(&["a", "b"]), nullable: false, sorts: false },
-            Field { name: "name", column: "name", kind: Kind::Text, nullable: true, sorts: false },
-        ];
+        const FIELDS: &'static [Field] =
+            &[Field::whole("made").of("created_at").sorted(), Field::choice("role", &["a", "b"]), Field::text("name").nullable()];
         const MORE: &'static [(&'static str, &'static str)] = &[("deleted", "Those that are deleted.")];
 
         fn id(&self) -> String {

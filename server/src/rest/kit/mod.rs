@@ -9,21 +9,25 @@ mod export;
 mod idempotency;
 mod list;
 mod openapi;
+mod patch;
 mod query;
 mod reply;
 mod schemas;
 
 pub use actor::Actor;
 pub use body::{Body, Document};
-pub(crate) use common::{IdempotencyKey, IfMatchHeader, IfNoneMatch, MaybeIfMatchHeader, bounded, encoded, fault, patched, unavailable};
+pub(crate) use common::{IdempotencyKey, IfMatchHeader, IfNoneMatch, MaybeIfMatchHeader, bounded, encoded, fault, unavailable};
 pub use etag::{Expected, IfMatch, MaybeIfMatch};
 pub(crate) use etag::{changed, is_fresh, tag, tag_coding};
 pub(crate) use idempotency::once;
 pub(crate) use list::answer;
-pub use list::{Field, Kind, Links, List, Listed, Page};
+pub use list::{Links, List, Listed, Page};
 pub(crate) use openapi::{Document as ApiDocument, finish};
+pub(crate) use patch::{Patch, patched};
 pub use query::Query;
 pub(crate) use query::{parameters, query};
 pub(crate) use reply::created;
 pub use reply::{Media, Wants, WantsList};
 pub(crate) use schemas::Schemas;
+
+pub use crate::store::listing::Field;
