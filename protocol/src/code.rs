@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Whether, and when, the same request may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub enum Retry {
     /// Not without changing the request.
     Never,

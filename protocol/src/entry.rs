@@ -9,6 +9,7 @@ use crate::{ChannelName, Key, MessageId};
 
 /// How far a subscriber has come in a durable channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Cursor {
     /// The epoch of the entry at `seq`. Ignored when `seq` is 0.
     #[serde(default)]
@@ -19,6 +20,7 @@ pub struct Cursor {
 
 /// An entry's place in a durable channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Place {
     /// Rises whenever the store may have gone back in time.
     pub epoch: u64,
@@ -30,6 +32,7 @@ pub struct Place {
 
 /// What an entry is. Other kinds (reaction, member) come later: a reader keeps the place of those it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum Kind {
     /// Published by somebody.
     #[default]
@@ -39,6 +42,7 @@ pub enum Kind {
     /// Takes the message that it refers to away: its payload is nil, and so are the message's and its edits' from then on.
     Delete,
     /// A kind that this build does not know; its place in the log counts all the same.
+    #[cfg_attr(feature = "asyncapi", schemars(skip))]
     Other,
 }
 
@@ -66,14 +70,18 @@ impl Kind {
 
 /// One item of a channel, durable or ephemeral.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// Where it was published.
     pub channel: ChannelName,
     /// Its place in the log; `None` in an ephemeral channel.
+    #[cfg_attr(feature = "asyncapi", schemars(flatten))]
     pub place: Option<Place>,
     /// What it is.
+    #[cfg_attr(feature = "asyncapi", schemars(default))]
     pub kind: Kind,
     /// The seq of the message that it changes; `None` for a message. `ref` on the wire.
+    #[cfg_attr(feature = "asyncapi", schemars(rename = "ref"))]
     pub refers: Option<u64>,
     /// The publisher's id for it.
     pub message_id: Option<MessageId>,
@@ -84,6 +92,7 @@ pub struct Entry {
     /// When the server took it, in Unix milliseconds.
     pub time: u64,
     /// One MessagePack value.
+    #[cfg_attr(feature = "asyncapi", schemars(with = "serde_json::Value"))]
     pub payload: Bytes,
 }
 

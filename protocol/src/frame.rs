@@ -12,6 +12,7 @@ pub type RequestId = u32;
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema), schemars(tag = "type", rename_all = "snake_case"))]
 pub enum ClientFrame {
     /// The first frame: who is there.
     Connect(Connect),
@@ -20,6 +21,7 @@ pub enum ClientFrame {
         /// The request.
         id: RequestId,
         /// A JWT.
+        #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_TOKEN)))]
         token: String,
     },
     /// Listen to channels, from now or from a cursor.
@@ -27,6 +29,7 @@ pub enum ClientFrame {
         /// The request.
         id: RequestId,
         /// Each is answered by itself.
+        #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_CHANNELS)))]
         channels: Vec<SubscribeChannel>,
     },
     /// Listen no longer.
@@ -34,6 +37,7 @@ pub enum ClientFrame {
         /// The request.
         id: RequestId,
         /// Each is answered by itself.
+        #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_CHANNELS)))]
         channels: Vec<String>,
     },
     /// Put a message into a channel.
@@ -67,17 +71,21 @@ impl ClientFrame {
 
 /// `connect`.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Connect {
     /// The request.
     pub id: RequestId,
     /// A JWT, unless the upgrade carried one.
+    #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_TOKEN)))]
     pub token: Option<String>,
     /// The client's name and version, for logs.
+    #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_CLIENT)))]
     pub client: Option<String>,
 }
 
 /// One channel of `subscribe`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct SubscribeChannel {
     /// The channel's name; checked when it is handled, so that one bad name fails alone.
     pub channel: String,
@@ -95,6 +103,7 @@ pub struct SubscribeChannel {
 /// What happens to a subscriber whose outbox is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub enum Slow {
     /// It gets everything at its own pace; if it stalls its connection is closed with 4505, and it connects again and resumes.
     Close,
@@ -104,6 +113,7 @@ pub enum Slow {
 
 /// `publish`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Publish {
     /// The request; without one nothing is answered, success or not.
     pub id: Option<RequestId>,
@@ -114,11 +124,13 @@ pub struct Publish {
     /// What the message is about.
     pub key: Option<Key>,
     /// One MessagePack value, whatever format it came in.
+    #[cfg_attr(feature = "asyncapi", schemars(with = "serde_json::Value"))]
     pub payload: Bytes,
 }
 
 /// `history`. At most one of `after` and `before`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct History {
     /// The request.
     pub id: RequestId,
@@ -129,17 +141,20 @@ pub struct History {
     /// The newest entries with a lower seq, oldest first.
     pub before: Option<u64>,
     /// How many, 1 to 1,000; 100 if absent.
+    #[cfg_attr(feature = "asyncapi", schemars(range(min = 1, max = crate::limits::MAX_HISTORY_PAGE)))]
     pub limit: Option<u32>,
 }
 
 /// What a server sends.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema), schemars(tag = "type", rename_all = "snake_case"))]
 pub enum ServerFrame {
     /// The request succeeded.
     Reply {
         /// The request.
         id: RequestId,
         /// What it returned, still encoded: [`RawResult::read`].
+        #[cfg_attr(feature = "asyncapi", schemars(with = "serde_json::Value"))]
         result: RawResult,
     },
     /// The request failed.
@@ -147,6 +162,7 @@ pub enum ServerFrame {
         /// The request, if the frame told.
         id: Option<RequestId>,
         /// Why.
+        #[cfg_attr(feature = "asyncapi", schemars(flatten))]
         error: ErrorBody,
     },
     /// An entry of a channel.
@@ -167,20 +183,24 @@ pub enum ServerFrame {
         /// Its channel.
         channel: ChannelName,
         /// Why.
+        #[cfg_attr(feature = "asyncapi", schemars(flatten))]
         error: ErrorBody,
     },
     /// The connection is about to be closed.
     Disconnect(Disconnect),
     /// A frame of a type that this build does not know: ignored.
+    #[cfg_attr(feature = "asyncapi", schemars(skip))]
     Unknown,
 }
 
 /// `skip`: entries that this subscriber is not sent. It precedes the next entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Skip {
     /// The channel.
     pub channel: ChannelName,
     /// First and last seq that are not sent, and their epoch; `None` in an ephemeral channel.
+    #[cfg_attr(feature = "asyncapi", schemars(flatten))]
     pub range: Option<SkipRange>,
     /// How many entries.
     pub count: u64,
@@ -190,6 +210,7 @@ pub struct Skip {
 
 /// The place of a skip in a durable channel: the subscriber's cursor becomes `{epoch, seq: to}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct SkipRange {
     /// The epoch of `to`.
     pub epoch: u64,
@@ -202,6 +223,7 @@ pub struct SkipRange {
 /// Why entries are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub enum SkipReason {
     /// A newer entry of the same key follows.
     Superseded,
@@ -213,6 +235,7 @@ pub enum SkipReason {
     Dropped,
     /// A reason that this build does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "asyncapi", schemars(skip))]
     Other,
 }
 
@@ -231,6 +254,7 @@ impl SkipReason {
 
 /// One channel of `heads`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Head {
     /// The channel.
     pub channel: ChannelName,
@@ -241,6 +265,7 @@ pub struct Head {
 
 /// `disconnect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Disconnect {
     /// The close code that follows.
     pub code: u16,
@@ -254,6 +279,7 @@ pub struct Disconnect {
 
 /// The body of an error, in a frame or inside a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// A name of the error table.
     pub code: String,
@@ -287,6 +313,7 @@ pub struct RawResult {
 
 /// The result of `connect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Connected {
     /// Names the session in the server's logs.
     pub session: String,
@@ -306,6 +333,7 @@ pub struct Connected {
 
 /// Bounds that a client has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Limits {
     /// Bytes of a payload in MessagePack.
     pub payload: u64,
@@ -319,6 +347,7 @@ pub struct Limits {
 
 /// The result of `refresh`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Refreshed {
     /// When the new token's time is over, in Unix milliseconds.
     pub expires_at: u64,
@@ -326,6 +355,7 @@ pub struct Refreshed {
 
 /// The result of `subscribe` and `unsubscribe`: one item a channel, in the request's order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Channels<T> {
     /// One a channel.
     pub channels: Vec<T>,
@@ -333,6 +363,7 @@ pub struct Channels<T> {
 
 /// One channel of `subscribe`'s result: either `error`, or the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Subscribed {
     /// As it was asked for.
     pub channel: String,
@@ -365,6 +396,7 @@ pub struct Subscribed {
 /// Why a resume is not whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub enum Unrecovered {
     /// The store went back in time, or the cursor is from another one: what the client holds may be wrong.
     Epoch,
@@ -376,11 +408,13 @@ pub enum Unrecovered {
     Ephemeral,
     /// A reason that this build does not know.
     #[serde(other)]
+    #[cfg_attr(feature = "asyncapi", schemars(skip))]
     Other,
 }
 
 /// One channel of `unsubscribe`'s result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct UnsubscribedChannel {
     /// As it was asked for.
     pub channel: String,
@@ -391,6 +425,7 @@ pub struct UnsubscribedChannel {
 
 /// The result of `publish`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Published {
     /// The message's id: the publisher's own, or the server's.
     pub message_id: MessageId,
@@ -409,6 +444,7 @@ pub struct Published {
 
 /// The result of `history`, as a client reads it.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct HistoryPage {
     /// Oldest first.
     pub entries: Vec<Entry>,
@@ -422,6 +458,7 @@ pub struct HistoryPage {
 
 /// The result of `ping`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Pong {
     /// The server's clock, in Unix milliseconds.
     pub time: u64,

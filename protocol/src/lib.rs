@@ -4,6 +4,8 @@
 //! This crate owns no socket and no clock: bytes in, frames out. Everything that reads bytes from outside works
 //! in memory bounded by its input and never recurses deeper than [`limits::MAX_DEPTH`].
 
+#[cfg(feature = "asyncapi")]
+pub mod asyncapi;
 pub mod code;
 pub mod entry;
 pub mod frame;

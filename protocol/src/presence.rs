@@ -8,19 +8,23 @@ use crate::{ChannelName, frame::RequestId};
 
 /// `presence` from a client: a page of a channel's members.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct PresenceRequest {
     /// The request.
     pub id: RequestId,
     /// The channel.
     pub channel: ChannelName,
     /// Members whose user comes later in byte order, at most [`crate::limits::MAX_USER`] bytes; from the first one if absent.
+    #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_USER)))]
     pub after: Option<String>,
     /// How many, 1 to [`crate::limits::MAX_PRESENCE_PAGE`]; 100 if absent.
+    #[cfg_attr(feature = "asyncapi", schemars(range(min = 1, max = crate::limits::MAX_PRESENCE_PAGE)))]
     pub limit: Option<u32>,
 }
 
 /// A user with at least one connection that is subscribed, on any instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Member {
     /// The user.
     pub user: String,
@@ -30,6 +34,7 @@ pub struct Member {
 
 /// The result of `presence`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct PresencePage {
     /// In byte order of their users.
     pub members: Vec<Member>,
@@ -41,6 +46,7 @@ pub struct PresencePage {
 
 /// A channel's members when a subscription that asked for presence began.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct PresenceState {
     /// How many there are.
     pub count: u64,
@@ -51,14 +57,17 @@ pub struct PresenceState {
 
 /// `presence` from a server: what changed since the last one. Each list has at most [`crate::limits::MAX_MEMBERS`] items.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct PresenceChange {
     /// The channel.
     pub channel: ChannelName,
     /// How many members there are now.
     pub count: u64,
     /// Who has come, each instead of what the client holds of that user.
+    #[cfg_attr(feature = "asyncapi", schemars(default))]
     pub joined: Vec<Member>,
     /// The users who are gone.
+    #[cfg_attr(feature = "asyncapi", schemars(default))]
     pub left: Vec<String>,
     /// All members, instead of what the client holds.
     pub members: Option<Vec<Member>>,

@@ -1,4 +1,5 @@
-//! `/openapi.json`: what this server takes and answers; and `/docs`, the same for people. Both are in the binary and need nothing else.
+//! `/openapi.json`: what this server takes and answers; `/asyncapi.json`: the same of its socket; and `/docs`, for people. All of it is in
+//! the binary and needs nothing else.
 
 use axum::{
     Router,
@@ -7,6 +8,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use hubbub_protocol::asyncapi;
 
 use super::{
     Api,
@@ -15,7 +17,9 @@ use super::{
 };
 
 pub(super) fn router(document: ApiDocument) -> Router<Api> {
+    let socket = ApiDocument::new(&asyncapi::document(env!("CARGO_PKG_VERSION")));
     Router::new()
+        .route("/asyncapi.json", get(move |headers: HeaderMap| async move { show(&socket, &headers) }))
         .route("/openapi.json", get(move |headers: HeaderMap| async move { show(&document, &headers) }))
         .route("/docs", get(reference))
         .route("/docs/{file}", get(part))

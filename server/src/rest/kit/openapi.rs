@@ -43,10 +43,17 @@ pub(crate) fn finish(api: OpenApi) -> Document {
         }
     }
     document["tags"] = tags(&document);
-    let json: Arc<[u8]> = document.to_string().into_bytes().into();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &json);
-    let tag: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    Document { tag: HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\"")), json }
+    Document::new(&document)
+}
+
+impl Document {
+    /// What is served of `document`.
+    pub(crate) fn new(document: &Value) -> Self {
+        let json: Arc<[u8]> = document.to_string().into_bytes().into();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &json);
+        let tag: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { tag: HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\"")), json }
+    }
 }
 
 /// Schemas, responses and credentials that many operations refer to.

@@ -35,6 +35,7 @@ const ROWS: &[Row] = &[
     ("GET", "/v1/channels/..%2F..%2Fetc", &[], "", 400, &[]),
     ("GET", "/v1/users/%00", &[], "", 404, &[]),
     ("GET", "/openapi.json", &[], "", 200, &[("content-type", JSON)]),
+    ("GET", "/asyncapi.json", &[], "", 200, &[("content-type", JSON)]),
     // Methods.
     ("OPTIONS", "/v1/channels", &[], "", 204, &[("allow", "GET,HEAD,POST")]),
     ("OPTIONS", "/v1/channels/chat:t", &[], "", 204, &[("allow", "GET,HEAD,PUT,PATCH,DELETE")]),
