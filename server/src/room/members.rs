@@ -94,6 +94,8 @@ impl Rooms {
         if held.is_ok()
             && let Some(member) = members::find_in(&mut tx, channel, user).await?.filter(|member| member.state == MemberState::Joined)
         {
+            // Who is banned meanwhile, or whose token does not go so far, hears no more of it than by any other door.
+            self.access.may(by.identity, Act::See, channel).await?;
             return Ok((member, Standing::Known));
         }
         self.access.may(by.identity, Act::Join, channel).await?;
