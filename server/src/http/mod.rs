@@ -2,6 +2,7 @@
 
 mod around;
 mod caller;
+mod host;
 mod origin;
 mod peer;
 mod problem;
@@ -9,6 +10,7 @@ mod rate;
 
 pub use around::{KeptProblem, REQUEST_ID, RequestId, around, panicked};
 pub use caller::{Caller, bearer};
+pub use host::one_host;
 pub use origin::origins;
 pub use peer::Peer;
 pub use problem::{At, Fault, Problem};

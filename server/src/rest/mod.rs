@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::FromRef,
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::Response,
 };
 use kit::Schemas;
@@ -43,7 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api_key::ApiKeys,
-    http::{Rates, around, origins, panicked, rates},
+    http::{Rates, around, one_host, origins, panicked, rates},
     instance::Membership,
     room::Rooms,
     session::Backend,
@@ -217,6 +217,7 @@ pub fn router(api: Api) -> Router {
         .merge(streams)
         .merge(sockets)
         .layer(from_fn_with_state(api.backend.clone(), origins))
+        .layer(from_fn(one_host))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(api.backend.clone(), around))
         .with_state(api)

@@ -29,5 +29,6 @@ mod resume;
 mod retry;
 mod revocation;
 mod slow;
+mod smuggling;
 mod support;
 mod uploads;

@@ -24,6 +24,9 @@ pub enum HandshakeError {
     /// Not 16 bytes in base64.
     #[error("`Sec-WebSocket-Key` is not 16 bytes in base64")]
     Key,
+    /// It has a body: a proxy may take for that what is to be frames.
+    #[error("a request that begins a WebSocket has no body")]
+    Body,
 }
 
 impl HandshakeError {
@@ -32,7 +35,7 @@ impl HandshakeError {
         match self {
             HandshakeError::Method => StatusCode::METHOD_NOT_ALLOWED,
             HandshakeError::NotUpgrade | HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
-            HandshakeError::Key => StatusCode::BAD_REQUEST,
+            HandshakeError::Key | HandshakeError::Body => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -62,6 +65,10 @@ pub fn handshake(request: &mut Request<Body>) -> Result<Handshake, HandshakeErro
     let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).unwrap_or_default();
     if BASE64.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
         return Err(HandshakeError::Key);
+    }
+    let is_empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+    if !is_empty || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(HandshakeError::Body);
     }
     let key = key.to_owned();
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(HandshakeError::Method)?;
