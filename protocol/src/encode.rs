@@ -150,39 +150,41 @@ impl ClientFrame {
     /// Appends the frame to `out`.
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
         match self {
-            ClientFrame::Connect(connect) => Map::frame(format, "connect", out)
+            ClientFrame::Connect(connect) => Map::frame(format, self.type_name(), out)
                 .uint("id", connect.id.into())
                 .maybe(connect.token.as_deref(), |map, token| map.str("token", token))
                 .maybe(connect.client.as_deref(), |map, client| map.str("client", client))
                 .end(),
-            ClientFrame::Refresh { id, token } => Map::frame(format, "refresh", out).uint("id", (*id).into()).str("token", token).end(),
+            ClientFrame::Refresh { id, token } => {
+                Map::frame(format, self.type_name(), out).uint("id", (*id).into()).str("token", token).end()
+            }
             ClientFrame::Subscribe { id, channels } => {
-                Map::frame(format, "subscribe", out).uint("id", (*id).into()).value("channels", channels).end()
+                Map::frame(format, self.type_name(), out).uint("id", (*id).into()).value("channels", channels).end()
             }
             ClientFrame::Unsubscribe { id, channels } => {
-                Map::frame(format, "unsubscribe", out).uint("id", (*id).into()).value("channels", channels).end()
+                Map::frame(format, self.type_name(), out).uint("id", (*id).into()).value("channels", channels).end()
             }
-            ClientFrame::Publish(publish) => Map::frame(format, "publish", out)
+            ClientFrame::Publish(publish) => Map::frame(format, self.type_name(), out)
                 .maybe(publish.id, |map, id| map.uint("id", id.into()))
                 .str("channel", publish.channel.as_str())
                 .maybe(publish.message_id, |map, id| map.value("message_id", &id))
                 .maybe(publish.key.as_ref(), |map, key| map.str("key", key.as_str()))
                 .payload(&publish.payload)
                 .end(),
-            ClientFrame::History(history) => Map::frame(format, "history", out)
+            ClientFrame::History(history) => Map::frame(format, self.type_name(), out)
                 .uint("id", history.id.into())
                 .str("channel", history.channel.as_str())
                 .maybe(history.after, |map, after| map.uint("after", after))
                 .maybe(history.before, |map, before| map.uint("before", before))
                 .maybe(history.limit, |map, limit| map.uint("limit", limit.into()))
                 .end(),
-            ClientFrame::Presence(presence) => Map::frame(format, "presence", out)
+            ClientFrame::Presence(presence) => Map::frame(format, self.type_name(), out)
                 .uint("id", presence.id.into())
                 .str("channel", presence.channel.as_str())
                 .maybe(presence.after.as_deref(), |map, after| map.str("after", after))
                 .maybe(presence.limit, |map, limit| map.uint("limit", limit.into()))
                 .end(),
-            ClientFrame::Ping { id } => Map::frame(format, "ping", out).uint("id", (*id).into()).end(),
+            ClientFrame::Ping { id } => Map::frame(format, self.type_name(), out).uint("id", (*id).into()).end(),
         }
     }
 }

@@ -54,6 +54,24 @@ pub enum ClientFrame {
 }
 
 impl ClientFrame {
+    /// What the types are called on the wire, in the order of `PROTOCOL.md` section 4.
+    pub const TYPES: [&str; 8] = ["connect", "refresh", "subscribe", "unsubscribe", "publish", "history", "presence", "ping"];
+
+    /// What its type is called on the wire.
+    pub const fn type_name(&self) -> &'static str {
+        let [connect, refresh, subscribe, unsubscribe, publish, history, presence, ping] = Self::TYPES;
+        match self {
+            ClientFrame::Connect(_) => connect,
+            ClientFrame::Refresh { .. } => refresh,
+            ClientFrame::Subscribe { .. } => subscribe,
+            ClientFrame::Unsubscribe { .. } => unsubscribe,
+            ClientFrame::Publish(_) => publish,
+            ClientFrame::History(_) => history,
+            ClientFrame::Presence(_) => presence,
+            ClientFrame::Ping { .. } => ping,
+        }
+    }
+
     /// The request's number; `None` for a `publish` that wants no answer.
     pub fn id(&self) -> Option<RequestId> {
         match self {

@@ -8,6 +8,7 @@
 #[macro_use]
 mod matrix;
 
+mod access;
 mod accounts;
 mod acknowledged;
 mod amend;
