@@ -51,8 +51,10 @@ impl Rule {
     /// From how many failures a try at `now` goes on.
     fn admit(self, failures: Failures, now: u64) -> Result<u64, Refused> {
         let count = remembered(failures, now);
-        let ready = failures.last_at.saturating_add(self.pause(count));
-        if count > 0 && now < ready { Err(Refused::TooMany { wait: Duration::from_millis(ready - now) }) } else { Ok(count) }
+        let pause = self.pause(count);
+        let ready = failures.last_at.saturating_add(pause);
+        // While failures are free, one that began later and was counted first is no reason to wait.
+        if pause > 0 && now < ready { Err(Refused::TooMany { wait: Duration::from_millis(ready - now) }) } else { Ok(count) }
     }
 }
 
@@ -156,6 +158,8 @@ mod tests {
         assert_eq!((wait(1_000_000), wait(1_001_999), wait(1_002_000)), (Some(2_000), Some(1), None));
         assert_eq!(PAIR.admit(failures(90), 1_000_000 + MEMORY + 1).unwrap(), 0);
         assert_eq!(PAIR.admit(Failures::default(), 0).unwrap(), 0);
+        assert_eq!(PAIR.admit(failures(4), 999_990).unwrap(), 4, "it began before the last one");
+        assert_eq!(wait(999_990), Some(2_010));
     }
 
     #[test]

@@ -53,11 +53,12 @@ pub async fn charge<const N: usize, E>(
         Ok(counts) => counts,
         Err(refused) => return Ok(Err(refused)),
     };
-    for (subject, count) in subjects.iter().zip(counts) {
+    for ((subject, count), held) in subjects.iter().zip(counts).zip(failures) {
         on!(&mut tx, conn => sqlx::query("UPDATE login_failures SET failures = $2, last_at = $3 WHERE subject = $1")
             .bind(&subject[..])
             .bind(count as i64 + 1)
-            .bind(now as i64)
+            // Tries are counted in another order than they began in.
+            .bind(now.max(held.last_at) as i64)
             .execute(conn)
             .await
             .map(drop))?;

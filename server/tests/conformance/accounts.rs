@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http::{Answer, Request, request},
-    support::{Pair, Server, until},
+    support::{Pair, Server, clock, until},
 };
 
 mod guessing;

@@ -100,10 +100,19 @@ impl Pair {
 
     /// Several instances that are one cluster, with some keys set.
     pub async fn fleet_with<const N: usize>(self, settings: &[&str]) -> [Server; N] {
+        self.together(settings, World::system()).await
+    }
+
+    /// Several instances whose one clock the test moves.
+    pub async fn fleet_at<const N: usize>(self, clock: &Arc<AtomicU64>, settings: &[&str]) -> [Server; N] {
+        self.together(settings, World { clock: Clock::Manual(clock.clone()), ..World::system() }).await
+    }
+
+    async fn together<const N: usize>(self, settings: &[&str], world: World) -> [Server; N] {
         let ground = Ground::new(self).await;
         let mut fleet = Vec::with_capacity(N);
         for _ in 0..N {
-            fleet.push(Server::start(ground.clone(), self.transport, settings, World::system()).await);
+            fleet.push(Server::start(ground.clone(), self.transport, settings, world.clone()).await);
         }
         if let Some(proxy) = self.proxy {
             ground.put_behind(proxy).await;
