@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
 use hubbub_protocol::{ChannelName, CloseCode};
 use tokio::time::Instant;
 
@@ -31,8 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FRESH_MS: u64 = 60_000;
 /// Rulings in one read.
 const BATCH: u32 = 500;
-/// Users who are read at once.
-const READS: usize = 4;
 /// Sessions that are told before others of this core have their turn.
 const TOLD: usize = 256;
 /// Between two times of forgetting what matters no more.
@@ -150,14 +147,10 @@ impl Looker {
                 None => {}
             }
         }
-        let mut reads = Vec::with_capacity(READS);
-        for user in &people {
-            reads.push(memory.look_at(db, user, now));
-            if reads.len() == READS {
-                try_join_all(reads.drain(..)).await?;
-            }
+        let named: Vec<&str> = people.iter().map(String::as_str).collect();
+        if !named.is_empty() {
+            memory.look_at(db, &named, now).await?;
         }
-        try_join_all(reads).await?;
         concerned.users.extend(people);
         Ok(concerned)
     }

@@ -1,5 +1,7 @@
 //! What is known by heart: everybody who is not as most are, and the credentials that were revoked.
 
+use std::collections::HashMap;
+
 use dashmap::DashMap;
 use foldhash::quality::FixedState;
 use hubbub_protocol::ChannelName;
@@ -61,15 +63,26 @@ impl Memory {
         Ok((number, memory))
     }
 
-    /// Reads again what is known of `user`.
-    pub(super) async fn look_at(&self, db: &Db, user: &str, now: u64) -> Result<(), StoreError> {
-        let ruled = access::user(db, user).await?;
-        let bans: Vec<Ban> =
-            access::bans_of(db, user, now).await?.into_iter().filter_map(|(channel, until)| ban(&channel, until)).collect();
-        if ruled == Ruled::default() && bans.is_empty() {
-            self.people.remove(user);
-        } else {
-            self.people.insert(user.into(), Person { ruled, bans });
+    /// Reads again what is known of `users`: all of them in two statements.
+    pub(super) async fn look_at(&self, db: &Db, users: &[&str], now: u64) -> Result<(), StoreError> {
+        let (ruled, bans) = tokio::try_join!(access::users_of(db, users), access::bans_of(db, users, now))?;
+        let mut found: HashMap<&str, Person> = users.iter().map(|user| (*user, Person::default())).collect();
+        for (user, ruled) in &ruled {
+            if let Some(person) = found.get_mut(&**user) {
+                person.ruled = ruled.clone();
+            }
+        }
+        for (user, channel, until) in &bans {
+            if let (Some(person), Some(ban)) = (found.get_mut(&**user), ban(channel, *until)) {
+                person.bans.push(ban);
+            }
+        }
+        for (user, person) in found {
+            if person.ruled == Ruled::default() && person.bans.is_empty() {
+                self.people.remove(user);
+            } else {
+                self.people.insert(user.into(), person);
+            }
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What decides who may do what, as `access` reads it: of a user, and of everybody who is not as most are.
 
+use serde_json::json;
+
 use super::{Db, StoreError, column, read};
 use crate::auth::Role;
 
@@ -37,15 +39,28 @@ impl Row {
 /// A ban of a user: where, and until when if it ends, in Unix milliseconds.
 pub type Ban = (String, String, Option<u64>);
 
-/// What is known of `user`; as of everybody if there is no such user.
+/// What is known of each of `users`, but for those who are not there.
 ///
 /// # Errors
 /// [`StoreError::Database`].
-pub async fn user(db: &Db, user: &str) -> Result<Ruled, StoreError> {
-    const ROW: &str = "SELECT id, CAST(CASE WHEN blocked_at IS NULL THEN 0 ELSE 1 END AS BIGINT) AS blocked,
-        CAST(CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END AS BIGINT) AS deleted, tokens_from, role FROM users WHERE id = $1";
-    let row: Option<Row> = read!(db, pool => sqlx::query_as(ROW).bind(user).fetch_optional(pool).await)?;
-    Ok(row.map(|row| row.ruled().1).unwrap_or_default())
+pub async fn users_of(db: &Db, users: &[&str]) -> Result<Vec<(String, Ruled)>, StoreError> {
+    macro_rules! rows {
+        ($which:literal) => {
+            concat!(
+                "SELECT id, CAST(CASE WHEN blocked_at IS NULL THEN 0 ELSE 1 END AS BIGINT) AS blocked,
+                 CAST(CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END AS BIGINT) AS deleted, tokens_from, role FROM users WHERE id ",
+                $which
+            )
+        };
+    }
+    let rows: Vec<Row> = match db {
+        Db::Sqlite(sqlite) => {
+            let list = json!(users).to_string();
+            sqlx::query_as(rows!("IN (SELECT value FROM json_each($1))")).bind(list).fetch_all(sqlite.reader()).await?
+        }
+        Db::Postgres(postgres) => sqlx::query_as(rows!("= ANY($1)")).bind(users).fetch_all(&postgres.reader()).await?,
+    };
+    Ok(rows.into_iter().map(Row::ruled).collect())
 }
 
 /// Every user who is blocked or deleted, has had tokens called in, or has a role.
@@ -60,14 +75,24 @@ pub async fn users(db: &Db) -> Result<Vec<(String, Ruled)>, StoreError> {
     Ok(rows.into_iter().map(Row::ruled).collect())
 }
 
-/// The bans of `user` that are not over at `now`: where, and until when.
+/// The bans of `users` that are not over at `now`: who, where, and until when.
 ///
 /// # Errors
 /// [`StoreError::Database`].
-pub async fn bans_of(db: &Db, user: &str, now: u64) -> Result<Vec<(String, Option<u64>)>, StoreError> {
-    const ROWS: &str = "SELECT channel, expires_at FROM bans WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
-    let rows: Vec<(String, Option<i64>)> = read!(db, pool => sqlx::query_as(ROWS).bind(user).bind(column(now)).fetch_all(pool).await)?;
-    Ok(rows.into_iter().map(|(channel, until)| (channel, until.map(|until| until as u64))).collect())
+pub async fn bans_of(db: &Db, users: &[&str], now: u64) -> Result<Vec<Ban>, StoreError> {
+    macro_rules! rows {
+        ($which:literal) => {
+            concat!("SELECT user_id, channel, expires_at FROM bans WHERE (expires_at IS NULL OR expires_at > $2) AND user_id ", $which)
+        };
+    }
+    let rows: Vec<(String, String, Option<i64>)> = match db {
+        Db::Sqlite(sqlite) => {
+            let list = json!(users).to_string();
+            sqlx::query_as(rows!("IN (SELECT value FROM json_each($1))")).bind(list).bind(column(now)).fetch_all(sqlite.reader()).await?
+        }
+        Db::Postgres(postgres) => sqlx::query_as(rows!("= ANY($1)")).bind(users).bind(column(now)).fetch_all(&postgres.reader()).await?,
+    };
+    Ok(rows.into_iter().map(|(user, channel, until)| (user, channel, until.map(|until| until as u64))).collect())
 }
 
 /// Every ban that is not over at `now`: who, where, and until when.
