@@ -1,5 +1,8 @@
 //! What is taken from somebody is gone within a second, wherever they are connected, and from nobody else.
 
+mod in_numbers;
+mod outages;
+
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -13,7 +16,7 @@ use hubbub_server::{
 
 use crate::{
     http::{Request, request},
-    support::{PATIENCE, Pair, Peer, SECRET, Server, Transport, eventually, name, refused},
+    support::{PATIENCE, Pair, Peer, SECRET, Server, name, refused},
 };
 
 crate::over_every_transport_and_instance!(
@@ -34,12 +37,6 @@ mod by_socket {
     use super::who_cannot_be_looked_up_is_not_admitted;
 
     crate::on_every_pair!(who_cannot_be_looked_up_is_not_admitted);
-}
-
-mod in_numbers {
-    use super::a_thousand_sockets_are_closed_in_a_second;
-
-    crate::on_nats_pairs!(a_thousand_sockets_are_closed_in_a_second);
 }
 
 mod by_http {
@@ -288,10 +285,7 @@ async fn who_cannot_be_looked_up_is_not_admitted(pair: Pair) {
     let server = pair.server().await;
     let mut young = server.peer("alice").await;
     let mut old = server.open().await;
-    let now = server.now() / 1_000;
-    let grants = vec![Grant { channels: vec!["*".to_owned()], actions: Action::ALL.to_vec() }];
-    let claims = Claims { sub: "bob".to_owned(), iat: now - 120, exp: now + 600, aud: Some("hubbub".to_owned()), iss: None, grants };
-    old.connect(&mint(SECRET.as_bytes(), &claims).unwrap()).await.unwrap();
+    old.connect(&older_token(&server, "bob")).await.unwrap();
     // Rulings cannot be read, whatever else can.
     server.ground().execute(&["ALTER TABLE counters RENAME TO counters_away"]).await;
     assert_eq!(old.closed().await.1, Some(4506));
@@ -302,59 +296,10 @@ async fn who_cannot_be_looked_up_is_not_admitted(pair: Pair) {
     young.ping().await;
 }
 
-async fn a_thousand_sockets_are_closed_in_a_second(pair: Pair) {
-    const USERS: usize = 100;
-    const EACH: usize = 10;
-    let fleet: [Server; 3] = pair.fleet().await;
-    let operator = Operator::of(&fleet[0]).await;
-    let mut sockets = Vec::with_capacity(USERS * EACH);
-    for user in 0..USERS {
-        let name = user_name(user);
-        let open = (0..EACH).map(|n| fleet[(user + n) % 3].peer_over(Transport::MSGPACK, &name));
-        sockets.push(join_all(open).await);
-    }
-    // All are read at once, so that what is measured is the server.
-    let mut ends: Vec<_> = sockets
-        .into_iter()
-        .map(|hers| {
-            hers.into_iter()
-                .map(|mut peer| {
-                    tokio::spawn(async move {
-                        let code = peer.closed().await.1;
-                        (code, Instant::now())
-                    })
-                })
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let committed = operator.change(&user_name(0), Change::Block).await;
-    let took = last(ends.remove(0), committed).await;
-    assert!(ends.iter().flatten().all(|other| !other.is_finished()), "nobody else's");
-    eprintln!("one user's {EACH} sockets on three instances were closed {took:?} after the commit");
-    assert!(took <= Duration::from_secs(1), "{took:?}");
-    let names: Vec<String> = (1..USERS).map(user_name).collect();
-    let committed = join_all(names.iter().map(|user| operator.change(user, Change::Block))).await;
-    let mut slowest = Duration::ZERO;
-    for (hers, committed) in ends.into_iter().zip(committed) {
-        slowest = slowest.max(last(hers, committed).await);
-    }
-    eprintln!("the {} sockets of all users were closed {slowest:?} after their commits at the latest", (USERS - 1) * EACH);
-    assert!(slowest <= Duration::from_secs(1), "{slowest:?}");
-    let open = || fleet.iter().map(|server| server.metric("hubbub_connections")).sum::<f64>();
-    eventually("all are gone", || open() == 0.0).await;
-}
-
-fn user_name(number: usize) -> String {
-    format!("user-{number}")
-}
-
-/// How long after `committed` the last of these ended, all of them as revoked.
-async fn last(ends: Vec<tokio::task::JoinHandle<(Option<u16>, Instant)>>, committed: Instant) -> Duration {
-    let mut last = Duration::ZERO;
-    for end in ends {
-        let (code, at) = end.await.unwrap();
-        assert_eq!(code, Some(4403));
-        last = last.max(at.saturating_duration_since(committed));
-    }
-    last
+/// One that was issued two minutes ago.
+fn older_token(server: &Server, user: &str) -> String {
+    let now = server.now() / 1_000;
+    let grants = vec![Grant { channels: vec!["*".to_owned()], actions: Action::ALL.to_vec() }];
+    let claims = Claims { sub: user.to_owned(), iat: now - 120, exp: now + 600, aud: Some("hubbub".to_owned()), iss: None, grants };
+    mint(SECRET.as_bytes(), &claims).unwrap()
 }

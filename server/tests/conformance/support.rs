@@ -1,5 +1,6 @@
 //! A server of its own for each test, on port 0 and a fresh database, and a peer that speaks frames and nothing else.
 
+mod cable;
 pub mod client;
 pub mod events;
 mod ground;
@@ -29,6 +30,7 @@ use hubbub_protocol::{
 };
 use hubbub_server::world::Clock;
 
+pub use cable::Cable;
 pub use ground::Ground;
 pub use line::Doors;
 pub use pair::{Pair, Transport};

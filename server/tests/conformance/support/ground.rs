@@ -10,7 +10,7 @@ use hubbub_server::config::BrokerKind;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tempfile::TempDir;
 
-use super::{Pair, Proxy, Running, pair::Store, postgres::Database};
+use super::{Cable, Pair, Proxy, Running, pair::Store, postgres::Database};
 
 /// Outlives its instances. What it made is gone when it is dropped, also when the test has failed.
 pub struct Ground {
@@ -23,6 +23,13 @@ pub struct Ground {
     doors: Mutex<Vec<SocketAddr>>,
     /// What stands before them.
     proxy: OnceLock<Running>,
+    /// What they reach NATS and PostgreSQL by, where a test may cut it.
+    cables: Option<Cables>,
+}
+
+struct Cables {
+    nats: Cable,
+    store: Cable,
 }
 
 enum Data {
@@ -42,7 +49,12 @@ impl Ground {
             Store::Sqlite => Data::Sqlite(TempDir::new().unwrap()),
             Store::Postgres => Data::Postgres(Database::create().await),
         };
+        let cables = match pair.is_breakable {
+            true => Some(Cables { nats: Cable::lay(place(&nats())).await, store: Cable::lay(place(&service(POSTGRES))).await }),
+            false => None,
+        };
         Arc::new(Self {
+            cables,
             broker: pair.broker,
             prefix: unique(),
             data,
@@ -56,13 +68,30 @@ impl Ground {
     pub fn settings(&self) -> Vec<String> {
         let mut settings = vec![match &self.data {
             Data::Sqlite(_) => format!("store.url=sqlite:{}", self.file().display()),
-            Data::Postgres(database) => format!("store.url={}", database.url()),
+            Data::Postgres(database) => format!("store.url={}", self.by_cable(database.url(), |cables| &cables.store)),
         }];
         settings.push(format!("uploads.url=file:{}", self.files().display()));
         if self.broker == BrokerKind::Nats {
-            settings.extend(["broker.kind=nats".to_owned(), format!("broker.url={}", nats()), format!("broker.prefix={}", self.prefix)]);
+            let url = self.by_cable(nats(), |cables| &cables.nats);
+            settings.extend(["broker.kind=nats".to_owned(), format!("broker.url={url}"), format!("broker.prefix={}", self.prefix)]);
         }
         settings
+    }
+
+    /// The same service, where a cable leads to it.
+    fn by_cable(&self, url: String, which: impl Fn(&Cables) -> &Cable) -> String {
+        let Some(cables) = &self.cables else { return url };
+        url.replace(&place(&url).to_string(), &which(cables).address().to_string())
+    }
+
+    /// The way to NATS of a breakable pair.
+    pub fn to_nats(&self) -> &Cable {
+        &self.cables.as_ref().expect("it is breakable").nats
+    }
+
+    /// The way to PostgreSQL of a breakable pair.
+    pub fn to_store(&self) -> &Cable {
+        &self.cables.as_ref().expect("it is breakable").store
     }
 
     /// Starts a proxy before the instances that run now.
@@ -171,6 +200,16 @@ impl Held {
             Held::Postgres(transaction) => transaction.rollback().await.unwrap(),
         }
     }
+}
+
+/// What `.ci/services.sh` says where PostgreSQL is.
+pub(super) const POSTGRES: &str = "HUBBUB_TEST_POSTGRES";
+
+/// The address in a URL.
+fn place(url: &str) -> SocketAddr {
+    let (_, rest) = url.split_once("://").expect("it is a URL");
+    let authority = rest.split('/').next().unwrap();
+    authority.rsplit('@').next().unwrap().parse().unwrap_or_else(|_| panic!("no address: {authority}"))
 }
 
 /// Where NATS is.

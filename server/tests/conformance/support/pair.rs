@@ -49,6 +49,7 @@ pub struct Pair {
     pub(super) store: Store,
     pub transport: Transport,
     proxy: Option<Proxy>,
+    pub(super) is_breakable: bool,
 }
 
 /// Which database.
@@ -65,7 +66,7 @@ impl Pair {
     pub const NATS_POSTGRES: Pair = Pair::of(BrokerKind::Nats, Store::Postgres);
 
     const fn of(broker: BrokerKind, store: Store) -> Self {
-        Self { broker, store, transport: Transport::MSGPACK, proxy: None }
+        Self { broker, store, transport: Transport::MSGPACK, proxy: None, is_breakable: false }
     }
 
     /// The same, with peers that speak over `transport`.
@@ -76,6 +77,11 @@ impl Pair {
     /// The same, with peers that come through `proxy`.
     pub const fn behind(self, proxy: Proxy) -> Self {
         Self { proxy: Some(proxy), ..self }
+    }
+
+    /// The same, with cables to NATS and PostgreSQL that a test can cut.
+    pub const fn breakable(self) -> Self {
+        Self { is_breakable: true, ..self }
     }
 
     /// An instance with the defaults.

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
-use super::ground::{service, unique};
+use super::ground::{POSTGRES, service, unique};
 
 /// Dropped when it is dropped.
 pub struct Database {
@@ -18,7 +18,7 @@ impl Database {
     }
 
     pub fn url(&self) -> String {
-        let server = service("HUBBUB_TEST_POSTGRES");
+        let server = service(POSTGRES);
         let (address, _) = server.rsplit_once('/').expect("its path is a database");
         format!("{address}/{}", self.name)
     }
@@ -39,7 +39,7 @@ impl Drop for Database {
 }
 
 async fn run(statement: String) {
-    let mut connection = PgConnection::connect(&service("HUBBUB_TEST_POSTGRES")).await.unwrap();
+    let mut connection = PgConnection::connect(&service(POSTGRES)).await.unwrap();
     sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
