@@ -82,6 +82,11 @@ pub(super) struct Collected {
 async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
     let mut entries = Vec::new();
     let mut bytes = 0;
+    #[cfg(test)]
+    super::testing::note(
+        sql,
+        &[channel_id, column(page.after), column(page.upto), i64::from(page.entries)].map(super::listing::Term::Whole),
+    );
     read!(db, pool => {
         let mut rows = sqlx::query_as::<_, Row>(sql).bind(channel_id).bind(column(page.after)).bind(column(page.upto)).bind(i64::from(page.entries)).fetch(pool);
         while let Some(row) = rows.try_next().await? {

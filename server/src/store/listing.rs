@@ -140,6 +140,8 @@ where
     T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     let (sql, terms) = statement(from, id, selection);
+    #[cfg(test)]
+    super::testing::note(&sql, &terms);
     Ok(read!(db, pool => {
         let mut query = sqlx::query_as::<_, T>(AssertSqlSafe(sql));
         for term in terms {

@@ -129,6 +129,8 @@ async fn amendments(
     };
     let mut amended = HashMap::new();
     let mut size = 0;
+    #[cfg(test)]
+    super::testing::note(sql, &[channel_id, column(range.0), column(range.1)].map(super::listing::Term::Whole));
     read!(db, pool => {
         let mut rows = sqlx::query_as::<_, Amended>(sql).bind(channel_id).bind(column(range.0)).bind(column(range.1)).fetch(pool);
         while let Some(row) = rows.try_next().await? {

@@ -1,10 +1,10 @@
 //! Databases for tests: a file in a folder of its own, or a database of its own on the server that `HUBBUB_TEST_POSTGRES` names.
 
-use std::{path::Path, str::FromStr};
+use std::{cell::RefCell, path::Path, str::FromStr};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
-use super::Db;
+use super::{Db, listing::Term};
 use crate::{
     config::{Config, Sources, StoreConfig},
     world::World,
@@ -102,6 +102,24 @@ impl Drop for Database {
         let dropped = std::thread::spawn(drop).join();
         assert!(dropped.is_ok() || std::thread::panicking());
     }
+}
+
+tokio::task_local! {
+    static NOTED: RefCell<Vec<(String, Vec<Term>)>>;
+}
+
+/// A list runs this statement: remembered for [`statements`].
+pub(crate) fn note(sql: &str, terms: &[Term]) {
+    let _ = NOTED.try_with(|noted| noted.borrow_mut().push((sql.to_owned(), terms.to_vec())));
+}
+
+/// The statements of lists that `asking` runs, and what it runs them with.
+pub(crate) async fn statements<T>(asking: impl Future<Output = T>) -> Vec<(String, Vec<Term>)> {
+    let noted = async {
+        asking.await;
+        NOTED.with(|noted| noted.take())
+    };
+    NOTED.scope(RefCell::default(), noted).await
 }
 
 fn server_url() -> String {

@@ -1,6 +1,7 @@
 //! The store against a plain model: what is appended, what is answered, what is read back; and its memory of its own past.
 
 mod amendments;
+mod plans;
 mod postgres;
 mod publish;
 mod rewind;
