@@ -39,7 +39,7 @@ tools: ## Get what the tests need beside Rust: cargo-nextest, Python, Node, NATS
 demo-data: ## Fetch real data (vega-datasets, by npm) into target/data
 	@. .ci/find.sh && if node=$$(node_bin); then PATH="$$node:$$PATH"; fi && loadtest/fetch-data.sh $(DATA)
 
-bench: ## Measure, beside the floor, what deliveries, connections, publishes and a cluster cost: two idle cores, half an hour
+bench: ## Measure, beside the floor, what deliveries, connections, publishes, REST and a cluster cost: two idle cores, three quarters of an hour
 	@.ci/tools.sh services
 	cargo build --release --package hubbub-server --package hubbub-loadtest
 	. .ci/find.sh && export HUBBUB_TEST_NATS_SERVER=$$(nats_server) HUBBUB_TEST_POSTGRES_BIN=$$(postgres_bin) && set -ex && \
@@ -53,6 +53,9 @@ bench: ## Measure, beside the floor, what deliveries, connections, publishes and
 	done && \
 	$(BUILT)/hubbub-loadtest fanout --across --pair nats-postgres --pairs 5 && \
 	$(BUILT)/hubbub-loadtest publish --pair local-sqlite,nats-sqlite,local-postgres,nats-postgres && \
+	$(BUILT)/hubbub-loadtest rest --pair local-sqlite,local-postgres && \
+	$(BUILT)/hubbub-loadtest rest --pair local-sqlite,local-postgres --kind mixed --rate 1000 --runs 3 && \
+	$(BUILT)/hubbub-loadtest export --pair local-sqlite,local-postgres && \
 	$(BUILT)/hubbub-loadtest channels --interest names && \
 	$(BUILT)/hubbub-loadtest channels --interest shards && \
 	$(BUILT)/hubbub-loadtest presence

@@ -4,7 +4,7 @@
 //! not decoded. [`Swarm`] owns the sockets, [`Speech`] knows what the server under test wants to hear, the tally counts.
 
 mod events;
-mod http;
+pub mod http;
 mod link;
 mod payload;
 mod plain;

@@ -43,12 +43,22 @@ pub struct Subject {
 impl Subject {
     /// Starts the floor on `core`.
     pub fn floor(core: usize) -> Result<Self> {
+        Self::beside(core, &["floor".to_owned()])
+    }
+
+    /// Starts the bare handler on `core`, with pages of `limit` messages with texts of `size` bytes.
+    pub fn bare(core: usize, limit: u64, size: usize) -> Result<Self> {
+        Self::beside(core, &["bare".to_owned(), format!("--limit={limit}"), format!("--size={size}")])
+    }
+
+    /// Starts what this program serves itself.
+    fn beside(core: usize, args: &[String]) -> Result<Self> {
         let this = std::env::current_exe().context("cannot find this program's own file")?;
-        // It ends when this pipe closes.
-        let mut child = pinned::command(Some(core), &this)?.arg("floor").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        // The floor ends when this pipe closes.
+        let mut child = pinned::command(Some(core), &this)?.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("the floor has a stdout")?).read_line(&mut line)?;
-        let address = line.trim().parse().context("the floor did not tell its address")?;
+        BufReader::new(child.stdout.take().context("it has a stdout")?).read_line(&mut line)?;
+        let address = line.trim().parse().with_context(|| format!("`{}` did not tell its address", args[0]))?;
         Ok(Self { child, address, speech: Speech::Floor })
     }
 

@@ -3,11 +3,11 @@
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::{Subject, await_true, free_address, http, log, nats::Nats, pair::Pair, pinned, postgres::Postgres, token};
@@ -64,10 +64,6 @@ impl Site {
         let address = free_address()?;
         let number = self.instances.replace(self.instances.get() + 1);
         let at = self.home.path().join(format!("log-{number}"));
-        let store = match &self.postgres {
-            Some(postgres) => postgres.url(),
-            None => format!("sqlite:{}", self.home.path().join("hubbub.db").display()),
-        };
         let mut command = pinned::command(core, &self.binary)?;
         // What is meant for tests and their services is no setting.
         for (name, _) in std::env::vars_os() {
@@ -82,7 +78,7 @@ impl Site {
         let child = command
             .arg("serve")
             .env("HUBBUB_HTTP__LISTEN", address.to_string())
-            .env("HUBBUB_STORE__URL", store)
+            .env("HUBBUB_STORE__URL", self.store())
             .env("HUBBUB_AUTH__SECRET", &self.secret)
             .envs(settings.iter().map(|(name, value)| (format!("HUBBUB_{name}"), value)))
             .stdin(Stdio::null())
@@ -96,9 +92,39 @@ impl Site {
         Ok(subject)
     }
 
-    /// A token for `user`, who may do everything.
+    /// Runs the server's program with `args`, on the same store.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn hubbub(&self, args: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.binary);
+        command.args(args).env("HUBBUB_STORE__URL", self.store()).env("HUBBUB_AUTH__SECRET", &self.secret);
+        let output = command.output()?;
+        ensure!(output.status.success(), "`hubbub {}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Where the instances store.
+    pub fn store(&self) -> String {
+        match &self.postgres {
+            Some(postgres) => postgres.url(),
+            None => format!("sqlite:{}", self.home.path().join("hubbub.db").display()),
+        }
+    }
+
+    /// Whether that is PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// A token for `user`, who may do everything in channels.
     pub fn token(&self, user: &str) -> Result<String> {
-        token::mint(&self.secret, user)
+        token::mint(&self.secret, user, token::USE)
+    }
+
+    /// A token for `user`, who may do what the user's role allows, too.
+    pub fn operator_token(&self, user: &str) -> Result<String> {
+        token::mint(&self.secret, user, token::OPERATE)
     }
 
     /// The CPU time that the services have used.

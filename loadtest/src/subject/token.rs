@@ -20,18 +20,23 @@ struct Claims<'a> {
 #[derive(Serialize)]
 struct Grant {
     channels: [&'static str; 1],
-    actions: [&'static str; 4],
+    actions: &'static [&'static str],
 }
+
+/// Everything that is done in channels.
+pub const USE: &[&str] = &["subscribe", "publish", "history", "presence"];
+/// The same, and whatever the user's role allows over the instance as a whole.
+pub const OPERATE: &[&str] = &["subscribe", "publish", "history", "presence", "operate"];
 
 /// 64 hexadecimal digits.
 pub fn secret() -> String {
     rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A token (HS256) for `user`, who may do everything in every channel for a day.
-pub fn mint(secret: &str, user: &str) -> Result<String> {
+/// A token (HS256) for `user`, who may do `actions` in every channel for a day.
+pub fn mint(secret: &str, user: &str, actions: &'static [&'static str]) -> Result<String> {
     let exp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + LIFETIME_S;
-    let grants = [Grant { channels: ["*"], actions: ["subscribe", "publish", "history", "presence"] }];
+    let grants = [Grant { channels: ["*"], actions }];
     let claims = Claims { sub: user, aud: "hubbub", exp, grants };
     Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes()))?)
 }
