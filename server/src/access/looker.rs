@@ -16,6 +16,7 @@ use crate::{
         StoreError,
         rulings::{self, Numbered, Ruling},
     },
+    telemetry::RulingKind,
 };
 
 /// Between two looks, unless somebody asks for one.
@@ -72,6 +73,7 @@ impl Looker {
             match look {
                 Ok(()) => {
                     looked = begun;
+                    self.access.metrics.rulings_lag_seconds.set(looked.elapsed().as_secs_f64());
                     if self.access.is_unverified.swap(false, Relaxed) {
                         tracing::info!("rulings can be read again: sessions are admitted");
                     }
@@ -79,6 +81,7 @@ impl Looker {
                 Err(error) => {
                     // Whatever was done to the store meanwhile.
                     self.position = None;
+                    self.access.metrics.rulings_lag_seconds.set(looked.elapsed().as_secs_f64());
                     if looked.elapsed() >= PATIENCE {
                         self.distrust(&error).await;
                     }
@@ -117,11 +120,14 @@ impl Looker {
 
     /// Takes in what the rulings say.
     async fn learn(&self, batch: Vec<Numbered>) -> Result<Concerned, StoreError> {
-        let Access { db, memory, keep, world, keys, api_keys, .. } = &*self.access;
+        let Access { db, memory, keep, metrics, world, keys, api_keys, .. } = &*self.access;
         let (memory, now) = (memory.load_full(), world.clock.now());
         let mut concerned = Concerned::default();
         let mut people = HashSet::new();
         for Numbered { number, ruling } in batch {
+            if let Some(ruling) = &ruling {
+                metrics.rulings.of(kind(ruling)).increment(1);
+            }
             match ruling {
                 Some(Ruling::User(user) | Ruling::Ban { user, .. }) => _ = people.insert(user),
                 Some(Ruling::Session { user, session }) => {
@@ -157,16 +163,13 @@ impl Looker {
 
     /// Reaches the sessions.
     async fn tell(&self, concerned: Concerned) {
-        let Access { registry, hub, .. } = &*self.access;
+        let Access { registry, hub, metrics, .. } = &*self.access;
         for user in &concerned.ended {
-            for live in registry.of(user) {
-                live.outbox.close(CloseCode::Revoked, None);
-            }
+            registry.of(user).iter().for_each(|live| self.end(live));
         }
         for (channel, user) in &concerned.cut {
-            for live in registry.of(user) {
-                hub.cut(channel, &live.outbox);
-            }
+            let cut = registry.of(user).iter().filter(|live| hub.cut(channel, &live.outbox)).count();
+            metrics.rulings_subscriptions_ended.increment(cut as u64);
         }
         for user in &concerned.users {
             self.tell_sessions(registry.of(user)).await;
@@ -186,8 +189,14 @@ impl Looker {
             }
             match memory.standing_of(&live.user, live.issued_at, live.session.as_deref(), live.token.as_deref()) {
                 Standing::Clear => live.outbox.review(),
-                Standing::Blocked | Standing::Deleted | Standing::Revoked => live.outbox.close(CloseCode::Revoked, None),
+                Standing::Blocked | Standing::Deleted | Standing::Revoked => self.end(&live),
             }
+        }
+    }
+
+    fn end(&self, live: &Live) {
+        if live.outbox.close_if_open(CloseCode::Revoked, None) {
+            self.access.metrics.rulings_sessions_ended.increment(1);
         }
     }
 
@@ -218,5 +227,20 @@ impl Looker {
             }
             live.outbox.close(CloseCode::Unverified, None);
         }
+    }
+}
+
+fn kind(ruling: &Ruling) -> RulingKind {
+    match ruling {
+        Ruling::User(_) => RulingKind::User,
+        Ruling::Session { .. } => RulingKind::Session,
+        Ruling::Token { .. } => RulingKind::Token,
+        Ruling::Channel(_) => RulingKind::Channel,
+        Ruling::Member { .. } => RulingKind::Member,
+        Ruling::Ban { .. } => RulingKind::Ban,
+        Ruling::Key(_) => RulingKind::Key,
+        Ruling::ApiKey(_) => RulingKind::ApiKey,
+        Ruling::Disconnect(_) => RulingKind::Disconnect,
+        Ruling::Unsubscribe { .. } => RulingKind::Unsubscribe,
     }
 }

@@ -37,6 +37,7 @@ use crate::{
     hub::{Hub, Outbox},
     store::{Db, StoreError},
     tasks::Tasks,
+    telemetry::Metrics,
     world::World,
 };
 use keep::Keep;
@@ -60,6 +61,7 @@ pub struct Access {
     db: Db,
     hub: Arc<Hub>,
     broker: Broker,
+    metrics: Arc<Metrics>,
     world: World,
     memory: ArcSwap<Memory>,
     keep: Keep,
@@ -87,6 +89,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// The other instances.
     pub broker: Broker,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
     /// Time and chance.
     pub world: World,
 }
@@ -107,7 +111,7 @@ impl Access {
     /// # Errors
     /// [`StoreError`].
     pub async fn load(parts: Parts) -> Result<Arc<Self>, StoreError> {
-        let Parts { config, db, hub, broker, world } = parts;
+        let Parts { config, db, hub, broker, metrics, world } = parts;
         let seed = world.chance.seed();
         let (number, memory) = Memory::load(&db, seed, world.clock.now()).await?;
         Ok(Arc::new(Self {
@@ -118,6 +122,7 @@ impl Access {
             memory: ArcSwap::from_pointee(memory),
             keep: Keep::new(seed),
             backends: backends::known(),
+            metrics,
             registry: Registry::new(world.chance.seed()),
             world,
             wanted: Notify::new(),

@@ -73,7 +73,7 @@ const USER: &str = "INSERT INTO users (id, name, role, data, tokens_from, versio
 fn parts(db: &Db) -> Parts {
     let arguments = vec!["auth.secret=0123456789abcdef0123456789abcdef".to_owned()];
     let config = Arc::new(Config::load(&Sources { arguments, ..Sources::default() }).unwrap());
-    Parts { config, db: db.clone(), hub: Arc::new(Hub::new(1)), broker: Broker::Local, world: World::system() }
+    Parts { config, db: db.clone(), hub: Arc::new(Hub::new(1)), broker: Broker::Local, metrics: Default::default(), world: World::system() }
 }
 
 async fn run(tx: &mut Tx, text: &'static str, values: &[&str]) -> Result<(), StoreError> {
@@ -166,6 +166,28 @@ async fn whatever_is_revoked_is_refused_and_closed() {
             assert_eq!(house.access.admits(&other), Ok(()), "{ruling:?}");
             house.access.memory.load().forget(u64::MAX);
         }
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_rulings_did_is_counted() {
+    for house in House::all().await {
+        let [hers, twice, other] = [outbox(), outbox(), outbox()];
+        let _listed = [(&hers, "alice"), (&twice, "alice"), (&other, "bob")].map(|(outbox, user)| house.access.list(&own(user), outbox));
+        let alice = || "alice".to_owned();
+        house.rule(&[(USER, &["alice"])], Ruling::Member { channel: chat(), user: alice() }).await;
+        house.rule(&[("UPDATE users SET blocked_at = 5", &[])], Ruling::User(alice())).await;
+        // They are closed already.
+        house.rule(&[], Ruling::Disconnect(alice())).await;
+        let text = house.access.metrics.render();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        for (kind, count) in [("member", 1.0), ("user", 1.0), ("disconnect", 1.0), ("ban", 0.0)] {
+            assert_eq!(value(&format!("hubbub_rulings_total{{kind=\"{kind}\"}}")), Some(count), "{kind}");
+        }
+        assert_eq!(value("hubbub_rulings_sessions_ended_total"), Some(2.0), "{text}");
+        // Bob's is open, and what is behind is told in seconds.
+        assert_eq!((other.code(), value("hubbub_rulings_lag_seconds").map(|lag| lag > 0.0 && lag < 3.0)), (None, Some(true)), "{text}");
         house.end().await;
     }
 }

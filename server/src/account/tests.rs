@@ -55,6 +55,7 @@ impl Stage {
             db: db.clone(),
             hub: Arc::new(Hub::new(1)),
             broker: Broker::Local,
+            metrics: metrics.clone(),
             world: world.clone(),
         };
         let parts = Parts {

@@ -156,8 +156,14 @@ impl App {
         let (broker, arrivals) = connect(&config, &membership, &tasks, &metrics).await?;
         let hub = Arc::new(Hub::new(world.chance.seed()));
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
-        let access =
-            access::Parts { config: config.clone(), db: db.clone(), hub: hub.clone(), broker: broker.clone(), world: world.clone() };
+        let access = access::Parts {
+            config: config.clone(),
+            db: db.clone(),
+            hub: hub.clone(),
+            broker: broker.clone(),
+            metrics: metrics.clone(),
+            world: world.clone(),
+        };
         let access = Access::start(access, &tasks).await?;
         let parts = channel::Parts {
             config: config.clone(),

@@ -45,6 +45,7 @@ impl Command {
             db: db.clone(),
             hub: Arc::new(Hub::new(world.chance.seed())),
             broker: Broker::Local,
+            metrics: Arc::default(),
             world: world.clone(),
         };
         let access = Access::load(parts).await?;

@@ -82,15 +82,15 @@ impl Hub {
     }
 
     /// Ends `outbox`'s subscription to `channel` by somebody else's will, and says so.
-    pub fn cut(&self, channel: &ChannelName, outbox: &Arc<Outbox>) {
-        let Some(topic) = self.topics.get(channel).map(|topic| topic.clone()) else { return };
+    pub fn cut(&self, channel: &ChannelName, outbox: &Arc<Outbox>) -> bool {
+        let Some(topic) = self.topics.get(channel).map(|topic| topic.clone()) else { return false };
         let found = topic.members().iter().find(|member| Arc::ptr_eq(&member.outbox, outbox)).cloned();
-        if let Some(subscription) = found {
-            let error = ErrorBody::new(ErrorCode::Forbidden, "a backend has ended this subscription");
-            let frame = ServerFrame::Unsubscribed { channel: channel.clone(), error };
-            outbox.revoke(&subscription, outbox.wire().frame(&frame));
-            outbox.flush();
-        }
+        let Some(subscription) = found else { return false };
+        let error = ErrorBody::new(ErrorCode::Forbidden, "a backend has ended this subscription");
+        let frame = ServerFrame::Unsubscribed { channel: channel.clone(), error };
+        outbox.revoke(&subscription, outbox.wire().frame(&frame));
+        outbox.flush();
+        true
     }
 
     /// How many channels have listeners here.

@@ -377,14 +377,20 @@ impl Outbox {
 
     /// Says goodbye after everything that waits, and takes nothing more.
     pub fn close(&self, code: CloseCode, reconnect_after: Option<u64>) {
+        self.close_if_open(code, reconnect_after);
+    }
+
+    /// The same; whether it was open until now.
+    pub fn close_if_open(&self, code: CloseCode, reconnect_after: Option<u64>) -> bool {
         let mut inner = self.lock();
         if inner.phase != Phase::Open {
-            return;
+            return false;
         }
         inner.finish(self.wire, self.wire.goodbye(code, reconnect_after), Some(code));
         drop(inner);
         self.flush();
         self.waker.wake();
+        true
     }
 
     /// Answers the peer's Close with `close`, a Close frame, after everything that waits, and takes nothing more. Flush afterwards.

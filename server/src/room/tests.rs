@@ -26,7 +26,14 @@ async fn a_deleted_room_goes_for_good_when_its_time_is_over() {
         let config = Arc::new(Config::load(&Sources::default()).unwrap());
         let tasks = Tasks::default();
         let hub = Arc::new(Hub::new(1));
-        let parts = access::Parts { config: config.clone(), db: db.clone(), hub, broker: Broker::Local, world: world.clone() };
+        let parts = access::Parts {
+            config: config.clone(),
+            db: db.clone(),
+            hub,
+            broker: Broker::Local,
+            metrics: Default::default(),
+            world: world.clone(),
+        };
         let access = Access::start(parts, &tasks).await.unwrap();
         let rooms_of = Rooms { db: db.clone(), access, config, world };
         let identity = Identity { is_narrowed: false, ..Identity::new("ada", Grants::default()) };

@@ -354,6 +354,7 @@ impl Session {
             };
             if let Some(seat) = self.subscriptions.remove(&channel) {
                 let is_told = !seat.is_revoked();
+                self.backend.metrics.rulings_subscriptions_ended.increment(u64::from(is_told));
                 self.end(seat).await;
                 if is_told {
                     self.outbox.push(self.outbox.wire().frame(&ServerFrame::Unsubscribed { channel, error: refused.body() }));

@@ -29,7 +29,14 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
     db.migrate().await.unwrap();
     let (metrics, world) = (Arc::new(Metrics::new()), World::system());
     let hub = Arc::new(Hub::new(1));
-    let access = access::Parts { config: config.clone(), db: db.clone(), hub: hub.clone(), broker: Broker::Local, world: world.clone() };
+    let access = access::Parts {
+        config: config.clone(),
+        db: db.clone(),
+        hub: hub.clone(),
+        broker: Broker::Local,
+        metrics: metrics.clone(),
+        world: world.clone(),
+    };
     let access = Access::start(access, tasks).await.unwrap();
     let parts = channel::Parts {
         config: config.clone(),

@@ -93,6 +93,29 @@ labels! {
         /// The server's fault or overload: it may be sent again.
         Failed = "failed",
     }
+    /// What a ruling is about.
+    RulingKind as "kind" {
+        /// A user's standing or role.
+        User = "user",
+        /// A login that ended.
+        Session = "session",
+        /// A token that was called in.
+        Token = "token",
+        /// A channel that was made, changed or deleted.
+        Channel = "channel",
+        /// A membership.
+        Member = "member",
+        /// A ban.
+        Ban = "ban",
+        /// A key that signs tokens.
+        Key = "key",
+        /// A backend's key.
+        ApiKey = "api_key",
+        /// A user's connections end.
+        Disconnect = "disconnect",
+        /// A user's subscriptions to a channel end.
+        Unsubscribe = "unsubscribe",
+    }
     /// Why something uploaded was deleted for good.
     SweptKind as "kind" {
         /// The time to restore it was over.

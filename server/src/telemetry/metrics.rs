@@ -7,7 +7,7 @@ use hubbub_protocol::frame::{SkipReason, Slow};
 
 use super::labels::{
     BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LoginResult, LookResult, PostResult, PublishResult, ReadKind,
-    RefreshResult, ReplayResult, SweptKind, Transport, UploadResult,
+    RefreshResult, ReplayResult, RulingKind, SweptKind, Transport, UploadResult,
 };
 
 const METADATA: Metadata<'static> = Metadata::new("hubbub", Level::INFO, None);
@@ -87,6 +87,14 @@ pub struct Metrics {
     pub refreshes: Labelled<RefreshResult>,
     /// Passwords that were hashed, to keep or to compare.
     pub password_hashes: Counter,
+    /// Rulings that were followed, by kind.
+    pub rulings: Labelled<RulingKind>,
+    /// When the rulings were last looked for: the seconds since the last look that succeeded had begun.
+    pub rulings_lag_seconds: Gauge,
+    /// Sessions that rulings ended.
+    pub rulings_sessions_ended: Counter,
+    /// Subscriptions that ended since the right to them was gone, or a backend said so.
+    pub rulings_subscriptions_ended: Counter,
     /// Members of channels on this instance.
     pub presence_members: Gauge,
     /// Channels whose members are viewed here.
@@ -155,6 +163,15 @@ impl Metrics {
             logins: make.labelled("hubbub_logins_total", "Tries to log in, by what became of them."),
             refreshes: make.labelled("hubbub_refreshes_total", "Refreshes of tokens, by what became of them."),
             password_hashes: make.counter("hubbub_password_hashes_total", "Passwords that were hashed, to keep or to compare."),
+            rulings: make.labelled("hubbub_rulings_total", "Changes of rights that were followed, by kind."),
+            rulings_lag_seconds: make.gauge(
+                "hubbub_rulings_lag_seconds",
+                "Age of what is known of rights: since the last look that succeeded began.",
+                &[],
+            ),
+            rulings_sessions_ended: make.counter("hubbub_rulings_sessions_ended_total", "Sessions that a change of rights ended."),
+            rulings_subscriptions_ended: make
+                .counter("hubbub_rulings_subscriptions_ended_total", "Subscriptions ended since the right to them was gone."),
             presence_members: make.gauge("hubbub_presence_members", "Members of channels on this instance.", &[]),
             presence_views: make.gauge("hubbub_presence_views", "Channels whose members are viewed here.", &[]),
             presence_sent: make.counter("hubbub_presence_sent_total", "Messages about presence sent to other instances."),
@@ -295,6 +312,10 @@ mod tests {
         ("hubbub_publishes_total", "counter"),
         ("hubbub_refreshes_total", "counter"),
         ("hubbub_replays_total", "counter"),
+        ("hubbub_rulings_lag_seconds", "gauge"),
+        ("hubbub_rulings_sessions_ended_total", "counter"),
+        ("hubbub_rulings_subscriptions_ended_total", "counter"),
+        ("hubbub_rulings_total", "counter"),
         ("hubbub_sessions_unauthenticated", "gauge"),
         ("hubbub_skipped_entries_total", "counter"),
         ("hubbub_store_reads_total", "counter"),

@@ -9,7 +9,7 @@ mod metrics;
 
 pub use labels::{
     BrokerReceived, BrokerSent, Ended, Forwarded, Label, Labelled, LoginResult, LookResult, PostResult, PublishResult, ReadKind,
-    RefreshResult, ReplayResult, SweptKind, Transport, UploadResult,
+    RefreshResult, ReplayResult, RulingKind, SweptKind, Transport, UploadResult,
 };
 pub use logging::{LoggingError, init_logging};
 pub use metrics::Metrics;

@@ -208,6 +208,10 @@ async fn a_ban_ends_a_subscription_until_it_is_lifted(pair: Pair) {
     alice.subscribe("room:2").await;
     operator.ban("room:1", "alice").await;
     unsubscribed(&mut alice, "room:1", ErrorCode::Banned).await;
+    assert_eq!(
+        (server.metric("hubbub_rulings_total{kind=\"ban\"}"), server.metric("hubbub_rulings_subscriptions_ended_total")),
+        (1.0, 1.0)
+    );
     refused(alice.subscribe_with("room:1", None, None).await, ErrorCode::Banned);
     refused(alice.publish_with("room:1", "1", None, None).await, ErrorCode::Banned);
     refused(alice.history("room:1", None, None, None).await, ErrorCode::Banned);
@@ -290,9 +294,11 @@ async fn who_cannot_be_looked_up_is_not_admitted(pair: Pair) {
     server.ground().execute(&["ALTER TABLE counters RENAME TO counters_away"]).await;
     assert_eq!(old.closed().await.1, Some(4506));
     assert_eq!(connects(&server, "carol").await.as_deref(), Some("unavailable"));
+    assert!(server.metric("hubbub_rulings_lag_seconds") >= 10.0);
     young.publish("room:1", "1").await;
     server.ground().execute(&["ALTER TABLE counters_away RENAME TO counters"]).await;
     eventually_connects(&server, "carol", None).await;
+    assert!(server.metric("hubbub_rulings_lag_seconds") < 3.0);
     young.ping().await;
 }
 

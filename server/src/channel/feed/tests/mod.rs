@@ -69,8 +69,14 @@ impl House {
         db.migrate().await.unwrap();
         let (metrics, tasks) = (Arc::new(Metrics::new()), Tasks::default());
         let (hub, world) = (Arc::new(Hub::new(1)), World::system());
-        let access =
-            access::Parts { config: config.clone(), db: db.clone(), hub: hub.clone(), broker: Broker::Local, world: world.clone() };
+        let access = access::Parts {
+            config: config.clone(),
+            db: db.clone(),
+            hub: hub.clone(),
+            broker: Broker::Local,
+            metrics: metrics.clone(),
+            world: world.clone(),
+        };
         let parts = channel::Parts {
             config,
             db,
