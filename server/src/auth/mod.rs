@@ -1,7 +1,8 @@
 //! Who is there and what they may do: tokens in, identities and grants out.
 //!
 //! Pure: no I/O, no clock. The caller passes the time and the keys in. Sessions and HTTP extractors ask a [`Verifier`] for an
-//! [`Identity`], and its [`Grants`] before each use of a channel. Nothing here keeps or prints a token.
+//! [`Identity`], and its [`Grants`] before each use of a channel. Nothing here prints a token, or keeps
+//! one: of those that were verified of late there are digests.
 
 mod act;
 mod common;
@@ -16,6 +17,7 @@ mod signing;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verified;
 
 use std::sync::Arc;
 

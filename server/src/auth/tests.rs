@@ -197,6 +197,23 @@ fn a_changed_token_does_not_verify() {
 }
 
 #[test]
+fn a_token_that_was_believed_is_judged_again_by_the_time() {
+    let verifier = verifier(Rules::default());
+    let good = hs256(with(claims(), "nbf", json!(EXP - 5)));
+    let verify = |token: &str, now: u64| verifier.verify(token, now).map(|identity| identity.user);
+    let (from, end) = ((EXP - 5) * 1_000, EXP * 1_000);
+    for _ in 0..2 {
+        assert_eq!(verify(&good, from).as_deref(), Ok("alice"));
+        assert_eq!(verify(&good, from - 1), Err(TokenError::NotYetValid));
+        assert_eq!(verify(&good, end), Err(TokenError::Expired));
+        let forged = format!("{}A", &good[..good.len() - 1]);
+        assert!(forged == good || verify(&forged, from).is_err());
+        let (message, _) = good.rsplit_once('.').unwrap();
+        assert_eq!(verify(&format!("{message}.{}", base64([7; 32])), from), Err(TokenError::Signature));
+    }
+}
+
+#[test]
 fn what_is_not_a_token_is_refused() {
     let verifier = verifier(Rules::default());
     refused(&verifier, "", TokenError::Missing);

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::{
     Grants, Identity, KeyError, KeyRing, is_user,
     keys::{PublicKey, public_keys, secret_key},
+    verified::{Believed, Verified},
 };
 
 /// Keys that one token may be tried with.
@@ -92,13 +93,15 @@ pub struct Verifier {
     rules: Rules,
     /// Our own keys, beside those of outside issuers.
     own: Option<Arc<KeyRing>>,
+    /// What was verified of late.
+    verified: Verified,
 }
 
 /// Who signed a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Signer {
-    /// This server: it says which login it came from.
-    Own,
+    /// This server, with the key of this name: it says which login it came from.
+    Own(Box<str>),
     /// An issuer that is trusted by the configuration.
     Outside,
 }
@@ -120,7 +123,7 @@ impl Verifier {
         if secret.is_none() && keys.is_none() {
             return Err(KeyError::None);
         }
-        Ok(Self { secret, keys: keys.unwrap_or_default(), rules, own: None })
+        Ok(Self { secret, keys: keys.unwrap_or_default(), rules, own: None, verified: Verified::new() })
     }
 
     /// Believes tokens of this server's own, too: those that a key of `ring` has signed, whatever is asked of outside issuers.
@@ -136,10 +139,17 @@ impl Verifier {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
+        if let Some(identity) =
+            self.verified.find(token, now_ms, |kid| self.own.as_ref().is_some_and(|own| own.verifying(kid, now_ms).is_some()))
+        {
+            return Ok(identity);
+        }
         let (message, signature) = token.rsplit_once('.').filter(|_| token.len() <= MAX_TOKEN).ok_or(TokenError::Malformed)?;
         let (header, claims) = message.split_once('.').filter(|(_, claims)| !claims.contains('.')).ok_or(TokenError::Malformed)?;
         let signer = self.check_signature(&decode(header)?, message, signature, now_ms)?;
-        self.check_claims(&decode(claims)?, signer, now_ms)
+        let believed = self.check_claims(&decode(claims)?, signer, now_ms)?;
+        self.verified.keep(token, believed.clone());
+        Ok(believed.identity)
     }
 
     fn check_signature(&self, header: &[u8], message: &str, signature: &str, now_ms: u64) -> Result<Signer, TokenError> {
@@ -150,16 +160,17 @@ impl Verifier {
         }
         let verifies =
             |key: &DecodingKey, algorithm: Algorithm| crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false);
-        if let Some(key) = self.own_key(&header, now_ms) {
-            return if verifies(&key, Algorithm::EdDSA) { Ok(Signer::Own) } else { Err(TokenError::Signature) };
+        if let Some((kid, key)) = self.own_key(&header, now_ms) {
+            return if verifies(&key, Algorithm::EdDSA) { Ok(Signer::Own(kid.into())) } else { Err(TokenError::Signature) };
         }
         let (algorithm, keys) = self.keys_for(&header)?;
         if keys.iter().any(|key| verifies(key, algorithm)) { Ok(Signer::Outside) } else { Err(TokenError::Signature) }
     }
 
     /// The key of our own that the token names.
-    fn own_key(&self, header: &Header<'_>, now_ms: u64) -> Option<DecodingKey> {
-        if header.alg != "EdDSA" { None } else { self.own.as_ref()?.verifying(header.kid.as_deref()?, now_ms) }
+    fn own_key<'a>(&self, header: &'a Header<'_>, now_ms: u64) -> Option<(&'a str, DecodingKey)> {
+        let kid = header.kid.as_deref().filter(|_| header.alg == "EdDSA")?;
+        Some((kid, self.own.as_ref()?.verifying(kid, now_ms)?))
     }
 
     /// The keys of outside issuers that can have signed the token: those of its algorithm, and of its `kid` if it has one.
@@ -182,18 +193,19 @@ impl Verifier {
         }
     }
 
-    fn check_claims(&self, claims: &[u8], signer: Signer, now_ms: u64) -> Result<Identity, TokenError> {
+    fn check_claims(&self, claims: &[u8], signer: Signer, now_ms: u64) -> Result<Believed, TokenError> {
         let claims: Claims<'_> = serde_json::from_slice(claims).map_err(|_| TokenError::Malformed)?;
         let leeway = self.rules.leeway_ms;
         let expires_at = milliseconds(claims.exp.ok_or(TokenError::NoExpiry)?).saturating_add(leeway).min(MAX_TIME);
         if now_ms >= expires_at {
             return Err(TokenError::Expired);
         }
-        if claims.nbf.is_some_and(|nbf| now_ms.saturating_add(leeway) < milliseconds(nbf)) {
+        let from = claims.nbf.map_or(0, |nbf| milliseconds(nbf).saturating_sub(leeway));
+        if now_ms < from {
             return Err(TokenError::NotYetValid);
         }
         let (audience, issuer) = match &self.own {
-            Some(ring) if signer == Signer::Own => (ring.audience(), Some(ring.issuer())),
+            Some(ring) if matches!(signer, Signer::Own(_)) => (ring.audience(), Some(ring.issuer())),
             _ => (self.rules.audience.as_deref(), self.rules.issuer.as_deref()),
         };
         if audience.is_some_and(|audience| !claims.aud.is_some_and(|given| given.names(audience))) {
@@ -208,8 +220,13 @@ impl Verifier {
         let issued_at = claims.iat.map_or(0, milliseconds).min(MAX_TIME);
         let token = claims.jti.filter(|jti| jti.len() <= MAX_JTI).map(Arc::from);
         // Whoever else signs may say what he likes of logins: it is none of ours.
-        let session = claims.sid.filter(|_| signer == Signer::Own).map(Arc::from);
-        Ok(Identity { user: user.into(), expires_at, issued_at, token, session, grants, is_narrowed, is_backend: false })
+        let session = claims.sid.filter(|_| matches!(signer, Signer::Own(_))).map(Arc::from);
+        let own_key = match signer {
+            Signer::Own(kid) => Some(kid),
+            Signer::Outside => None,
+        };
+        let identity = Identity { user: user.into(), expires_at, issued_at, token, session, grants, is_narrowed, is_backend: false };
+        Ok(Believed { identity, from, own_key })
     }
 }
 
