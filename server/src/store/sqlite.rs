@@ -41,11 +41,14 @@ impl Sqlite {
             .min_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
         let reader = SqlitePoolOptions::new()
             .max_connections(readers)
             .idle_timeout(Duration::from_secs(60))
+            // A file does not go away, and asking whether it has costs as much as a read.
+            .test_before_acquire(false)
             .connect_with(options.read_only(true))
             .await?;
         // What stands beside the file is one, however many links lead to it: SQLite's own log is beside the file itself, too.
