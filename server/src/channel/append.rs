@@ -13,7 +13,7 @@ use hubbub_protocol::{ChannelName, Entry, frame::Published};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, feed::Feeds};
+use super::{Refused, Stored, feed::Feeds};
 use crate::{
     broker::Broker,
     hub::Delivery,
@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) entry: NewEntry,
-    pub(super) reply: oneshot::Sender<Result<Published, Refused>>,
+    pub(super) reply: oneshot::Sender<Result<Stored, Refused>>,
 }
 
 /// A task that appends. What waits while a commit runs is the next batch, so the cost per publish falls as load rises.
@@ -74,7 +74,7 @@ impl Writer {
     }
 
     /// One answer for each of `batch`. What the store refuses is halved until the row that it refuses stands alone.
-    fn append<'a>(&'a self, batch: &'a [NewEntry]) -> BoxFuture<'a, Vec<Result<Published, Refused>>> {
+    fn append<'a>(&'a self, batch: &'a [NewEntry]) -> BoxFuture<'a, Vec<Result<Stored, Refused>>> {
         Box::pin(async move {
             match self.try_append(batch).await {
                 Ok(appended) => {
@@ -97,7 +97,7 @@ impl Writer {
     }
 
     /// Each channel by itself: somebody holds one of them.
-    async fn append_by_channel(&self, batch: &[NewEntry]) -> Vec<Result<Published, Refused>> {
+    async fn append_by_channel(&self, batch: &[NewEntry]) -> Vec<Result<Stored, Refused>> {
         let mut groups: HashMap<&ChannelName, Vec<usize>> = HashMap::new();
         for (place, new) in batch.iter().enumerate() {
             groups.entry(&new.channel).or_default().push(place);
@@ -178,17 +178,20 @@ impl Writer {
         }
     }
 
-    fn answer(&self, new: &NewEntry, appended: Appended) -> Result<Published, Refused> {
+    fn answer(&self, new: &NewEntry, appended: Appended) -> Result<Stored, Refused> {
         let message_id = new.message_id;
         match appended {
             Appended::Stored(entry) => {
                 self.metrics.publishes.of(PublishResult::Stored).increment(1);
                 let cursor = entry.cursor().unwrap_or_default();
-                Ok(Published { message_id, epoch: Some(cursor.epoch), seq: Some(cursor.seq), time: entry.time, duplicate: false })
+                let published =
+                    Published { message_id, epoch: Some(cursor.epoch), seq: Some(cursor.seq), time: entry.time, duplicate: false };
+                Ok(Stored { published, entry: Some(entry) })
             }
             Appended::Duplicate { seq, epoch, time } => {
                 self.metrics.publishes.of(PublishResult::Duplicate).increment(1);
-                Ok(Published { message_id, epoch: Some(epoch), seq: Some(seq), time, duplicate: true })
+                let published = Published { message_id, epoch: Some(epoch), seq: Some(seq), time, duplicate: true };
+                Ok(Stored { published, entry: None })
             }
             Appended::IdReused => {
                 self.metrics.publishes.of(PublishResult::Refused).increment(1);
@@ -202,7 +205,7 @@ impl Writer {
     }
 
     /// Nothing of the batch was stored, or it is not known: then the feeds look for themselves.
-    async fn failed(&self, batch: &[NewEntry], error: &StoreError) -> Vec<Result<Published, Refused>> {
+    async fn failed(&self, batch: &[NewEntry], error: &StoreError) -> Vec<Result<Stored, Refused>> {
         tracing::error!(%error, publishes = batch.len(), "a batch of publishes could not be stored");
         self.metrics.publishes.of(PublishResult::Failed).increment(batch.len() as u64);
         let refused = match error {

@@ -6,14 +6,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use hubbub_protocol::{ChannelName, Cursor, Key, MessageId};
+use hubbub_protocol::{ChannelName, Cursor, Entry, Key, MessageId};
 
 use super::{Channels, Direction, Refused};
 use crate::{
     store::{
         StoreError,
         channels::{self, Head},
-        entries::{self, Page},
+        entries::Page,
         messages::{self, End},
     },
     telemetry::ReadKind,
@@ -49,6 +49,8 @@ pub struct Message {
     pub deleted_at: Option<u64>,
     /// By whom.
     pub deleted_by: Option<Arc<str>>,
+    /// Whether uploads are attached to it.
+    pub has_attachments: bool,
 }
 
 /// Which messages are asked for.
@@ -106,8 +108,8 @@ impl Channels {
         self.durable(channel)?;
         self.metrics.store_reads.of(ReadKind::History).increment(1);
         let read = async {
-            let Some(head) = channels::head(&self.db, channel).await? else { return Ok(None) };
-            if seq < self.first_shown(channel, &head).await? {
+            let Some((head, first)) = self.span(channel).await? else { return Ok(None) };
+            if seq < first {
                 return Ok(None);
             }
             messages::one(&self.db, channel, head.channel_id, seq).await
@@ -131,15 +133,15 @@ impl Channels {
         if self.namespace(channel).is_durable() { Ok(()) } else { Err(Refused::NotDurable) }
     }
 
-    async fn first_shown(&self, channel: &ChannelName, head: &Head) -> Result<u64, StoreError> {
-        let newest = head.cursor().seq;
-        let (floor, oldest) = self.namespace(channel).window(newest, self.world.clock.now());
-        Ok(entries::first(&self.db, head.channel_id, floor, oldest).await?.map_or(newest + 1, |(seq, _)| seq))
+    /// The newest entry of `channel`, and the oldest seq that its history shows; `None` if nothing was ever stored there.
+    async fn span(&self, channel: &ChannelName) -> Result<Option<(Head, u64)>, StoreError> {
+        let (entries, since) = self.namespace(channel).reach(self.world.clock.now());
+        let span = channels::span(&self.db, channel, entries, since).await?;
+        Ok(span.map(|(head, first)| (head, first.unwrap_or(head.cursor().seq + 1))))
     }
 
-    /// What `range` comes to when `head` is the newest entry.
-    async fn bounds(&self, channel: &ChannelName, head: &Head, range: Range) -> Result<Bounds, StoreError> {
-        let first = self.first_shown(channel, head).await?;
+    /// What `range` comes to when `head` is the newest entry, and `first` the oldest that is shown.
+    async fn bounds(&self, head: &Head, first: u64, range: Range) -> Result<Bounds, StoreError> {
         let newest = head.cursor().seq;
         let (mut after, mut upto) = match range.direction {
             Direction::After(after) => (after.max(first - 1), newest),
@@ -156,10 +158,10 @@ impl Channels {
     }
 
     async fn read_messages(&self, channel: &ChannelName, range: Range, limit: u32) -> Result<MessagePage, StoreError> {
-        let Some(head) = channels::head(&self.db, channel).await? else {
+        let Some((head, first)) = self.span(channel).await? else {
             return Ok(MessagePage { messages: Vec::new(), head: Cursor::default(), first: 1, more: false });
         };
-        let Bounds { after, upto, first } = self.bounds(channel, &head, range).await?;
+        let Bounds { after, upto, first } = self.bounds(&head, first, range).await?;
         let end = match range.direction {
             Direction::After(_) => End::Oldest,
             Direction::Before(_) | Direction::Newest => End::Newest,
@@ -206,8 +208,8 @@ impl Walk {
         channels.metrics.store_reads.of(ReadKind::History).increment(1);
         let (channel_id, mut bounds) = match self.bounds {
             Some(bounds) => bounds,
-            None => match channels::head(&channels.db, &self.channel).await? {
-                Some(head) => (head.channel_id, channels.bounds(&self.channel, &head, self.range).await?),
+            None => match channels.span(&self.channel).await? {
+                Some((head, first)) => (head.channel_id, channels.bounds(&head, first, self.range).await?),
                 None => {
                     self.over = true;
                     return Ok(());
@@ -227,7 +229,14 @@ impl Walk {
 
 impl From<messages::Message> for Message {
     fn from(message: messages::Message) -> Self {
-        let messages::Message { entry, edited_at, edits, deleted_at, deleted_by } = message;
+        let messages::Message { entry, edited_at, edits, deleted_at, deleted_by, has_attachments } = message;
+        Self { edited_at, edits, deleted_at, deleted_by, has_attachments, ..Self::from(entry) }
+    }
+}
+
+/// As it is when it has just been published.
+impl From<Entry> for Message {
+    fn from(entry: Entry) -> Self {
         let place = entry.place.unwrap_or_default();
         Self {
             seq: place.seq,
@@ -238,10 +247,11 @@ impl From<messages::Message> for Message {
             key: entry.key,
             time: entry.time,
             payload: entry.payload,
-            edited_at,
-            edits,
-            deleted_at,
-            deleted_by,
+            edited_at: None,
+            edits: 0,
+            deleted_at: None,
+            deleted_by: None,
+            has_attachments: false,
         }
     }
 }

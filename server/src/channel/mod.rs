@@ -42,7 +42,7 @@ pub use looker::Watch;
 pub use messages::{Message, MessagePage, Range as MessageRange};
 #[cfg(test)]
 pub(crate) use publish::digest;
-pub use publish::{NewMessage, Ticket};
+pub use publish::{NewMessage, Stored, Ticket};
 pub use refused::Refused;
 pub use subscribe::Accepted;
 
@@ -193,6 +193,11 @@ impl Namespace {
 
     /// The oldest seq and time (Unix milliseconds) that the history shows when `head` is the newest seq.
     fn window(&self, head: u64, now: u64) -> (u64, u64) {
-        (head.saturating_sub(self.history_entries), now.saturating_sub(self.history_age.as_millis() as u64))
+        (head.saturating_sub(self.history_entries), self.reach(now).1)
+    }
+
+    /// How many of the newest entries the history shows, and from which time on (Unix milliseconds).
+    fn reach(&self, now: u64) -> (u64, u64) {
+        (self.history_entries, now.saturating_sub(self.history_age.as_millis() as u64))
     }
 }

@@ -43,7 +43,16 @@ pub enum Ticket {
     /// Done: the channel is ephemeral.
     Done(Published),
     /// Stored with the next commit.
-    Waiting(oneshot::Receiver<Result<Published, Refused>>),
+    Waiting(oneshot::Receiver<Result<Stored, Refused>>),
+}
+
+/// A publish that was accepted, and the message that it made.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What the publisher is told.
+    pub published: Published,
+    /// What is stored; `None` if nothing is, or was before.
+    pub entry: Option<Arc<Entry>>,
 }
 
 impl Future for Ticket {
@@ -52,10 +61,27 @@ impl Future for Ticket {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Ticket::Done(published) => Poll::Ready(Ok(published.clone())),
-            // The writer is gone with the answer: it may have committed.
-            Ticket::Waiting(answer) => Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or(Err(Refused::Unknown))),
+            Ticket::Waiting(answer) => Pin::new(answer).poll(cx).map(|answer| Ok(settled(answer)?.published)),
         }
     }
+}
+
+impl Ticket {
+    /// The same with the entry, for whoever shows it.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn stored(self) -> Result<Stored, Refused> {
+        match self {
+            Ticket::Done(published) => Ok(Stored { published, entry: None }),
+            Ticket::Waiting(answer) => settled(answer.await),
+        }
+    }
+}
+
+/// The writer may be gone with the answer: it may have committed.
+fn settled(answer: Result<Result<Stored, Refused>, oneshot::error::RecvError>) -> Result<Stored, Refused> {
+    answer.unwrap_or(Err(Refused::Unknown))
 }
 
 impl Channels {

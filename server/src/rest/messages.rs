@@ -9,7 +9,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hubbub_protocol::{ChannelName, ErrorCode, Key, MessageId, json_payload, msgpack_payload};
+use hubbub_protocol::{ChannelName, Entry, ErrorCode, Key, MessageId, json_payload, msgpack_payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     auth::{Act, Identity},
-    channel::{Authority, Direction, Message, MessageRange, NewMessage, Refused},
+    channel::{Authority, Direction, Message, MessageRange, NewMessage, Refused, Stored},
     http::{Caller, Problem},
     session::Backend,
     upload::Uploads,
@@ -161,7 +161,9 @@ async fn may_read(backend: &Backend, identity: &Identity, channel: &ChannelName)
 
 async fn attached(uploads: &Uploads, channel: &ChannelName, messages: &[Message]) -> Result<HashMap<u64, Vec<String>>, Problem> {
     let mut by_seq: HashMap<u64, Vec<String>> = HashMap::new();
-    if let (Some(first), Some(last)) = (messages.first(), messages.last()) {
+    let mut with = messages.iter().filter(|message| message.has_attachments);
+    if let Some(first) = with.next() {
+        let last = with.next_back().unwrap_or(first);
         for (seq, upload) in uploads.attached(channel, first.seq, last.seq).await? {
             by_seq.entry(seq).or_default().push(upload.id);
         }
@@ -229,7 +231,7 @@ async fn publish(
     backend.access.may(&identity, Act::Publish, &channel).await?;
     attachable(&uploads, &identity, &channel, &post.attachments).await?;
     let message = NewMessage { channel: channel.clone(), message_id, key, payload };
-    let published = backend.channels.publish(&identity, message).await?.await?;
+    let Stored { published, entry } = backend.channels.publish(&identity, message).await?.stored().await?;
     let Some(seq) = published.seq else {
         // Nothing is kept of it: what was sent is all there is.
         return Ok(wants.reply(StatusCode::CREATED, &published));
@@ -238,7 +240,10 @@ async fn publish(
         let ids: Vec<&str> = post.attachments.iter().map(String::as_str).collect();
         uploads.attach(&identity.user, &channel, seq, &ids).await?;
     }
-    let message = backend.channels.message(&channel, seq).await?;
+    let message = match entry {
+        Some(entry) => Message::from(Entry::clone(&entry)),
+        None => backend.channels.message(&channel, seq).await?,
+    };
     let location = format!("/v1/channels/{}/messages/{seq}", kit::encoded(channel.as_str()));
     let response = versioned(wants, message, post.attachments);
     Ok(if published.duplicate { response } else { created(response, &location) })

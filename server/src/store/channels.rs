@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hubbub_protocol::{ChannelName, Cursor, Kind};
 use sqlx::SqliteConnection;
 
-use super::{Db, StoreError, events, read};
+use super::{Db, StoreError, column, events, read};
 
 /// The newest entry's place in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
@@ -65,6 +65,31 @@ pub async fn head(db: &Db, channel: &ChannelName) -> Result<Option<Head>, StoreE
         .bind(channel.as_str())
         .fetch_optional(pool)
         .await)?)
+}
+
+/// The head of `channel`, and the oldest seq among its newest `entries` that is not older than `since` (Unix milliseconds); that is `None` if
+/// none is. In one read: whoever shows a page needs both.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn span(db: &Db, channel: &ChannelName, entries: u64, since: u64) -> Result<Option<(Head, Option<u64>)>, StoreError> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        head: Head,
+        first: Option<i64>,
+    }
+    let row: Option<Row> = read!(db, pool => sqlx::query_as(
+        "SELECT c.id, c.head_epoch, c.head_seq, c.head_ordinal, (
+             SELECT e.seq FROM entries AS e WHERE e.channel_id = c.id AND e.seq > c.head_seq - $2 AND e.time >= $3 ORDER BY e.seq LIMIT 1
+         ) AS first FROM channels AS c WHERE c.name = $1",
+    )
+    .bind(channel.as_str())
+    .bind(column(entries))
+    .bind(column(since))
+    .fetch_optional(pool)
+    .await)?;
+    Ok(row.map(|row| (row.head, row.first.map(|seq| seq as u64))))
 }
 
 /// Everything about `channel`; `None` if nothing was ever stored there.

@@ -31,7 +31,7 @@ pub struct Page {
 pub async fn page(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
     const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
          WHERE channel_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4";
-    Ok(collect(db, SQL, channel, channel_id, page).await?.entries)
+    collect(db, SQL, channel, channel_id, page).await
 }
 
 /// The newest entries of `page`'s range instead of its oldest; oldest first all the same.
@@ -41,23 +41,34 @@ pub async fn page(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -
 pub async fn page_backwards(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
     const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
          WHERE channel_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4";
-    let mut entries = collect(db, SQL, channel, channel_id, page).await?.entries;
+    let mut entries = collect(db, SQL, channel, channel_id, page).await?;
     entries.reverse();
     Ok(entries)
 }
 
+/// Messages are read with what else there is of them: whether something changed them, and whether uploads are attached. A value and no
+/// `EXISTS`: of that PostgreSQL may read the whole channel's at once.
+macro_rules! messages {
+    ($order:literal) => {
+        concat!(
+            "SELECT m.seq, m.epoch, m.ordinal, m.kind, m.ref, m.message_id, m.publisher, m.key, m.time, m.payload,
+             (SELECT 1 FROM entries AS a WHERE a.channel_id = $1 AND a.ref = m.seq AND a.kind IN ('edit', 'delete') LIMIT 1) IS NOT NULL AS amended,
+             (SELECT 1 FROM attachments AS t WHERE t.channel = $5 AND t.seq = m.seq LIMIT 1) IS NOT NULL AS attached
+             FROM entries AS m WHERE m.channel_id = $1 AND m.seq > $2 AND m.seq <= $3 AND m.kind = 'message' ORDER BY m.seq ",
+            $order,
+            " LIMIT $4"
+        )
+    };
+}
+
 /// The messages in `page`'s range, without what changed them, oldest first.
 pub(super) async fn messages(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
-    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
-         WHERE channel_id = $1 AND seq > $2 AND seq <= $3 AND kind = 'message' ORDER BY seq LIMIT $4";
-    collect(db, SQL, channel, channel_id, page).await
+    collect_messages(db, messages!("ASC"), channel, channel_id, page).await
 }
 
 /// The newest of them, newest first.
 pub(super) async fn messages_backwards(db: &Db, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
-    const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
-         WHERE channel_id = $1 AND seq > $2 AND seq <= $3 AND kind = 'message' ORDER BY seq DESC LIMIT $4";
-    collect(db, SQL, channel, channel_id, page).await
+    collect_messages(db, messages!("DESC"), channel, channel_id, page).await
 }
 
 /// The newest entry of each key in `page`'s range; messages without a key are of one key. An edit or a deletion stands for itself: only a
@@ -69,17 +80,22 @@ pub async fn latest(db: &Db, channel: &ChannelName, channel_id: i64, page: Page)
     const SQL: &str = "SELECT seq, epoch, ordinal, kind, ref, message_id, publisher, key, time, payload FROM entries
          WHERE channel_id = $1 AND seq IN
          (SELECT MAX(seq) FROM entries WHERE channel_id = $1 AND seq > $2 AND seq <= $3 GROUP BY key, ref) ORDER BY seq LIMIT $4";
-    Ok(collect(db, SQL, channel, channel_id, page).await?.entries)
+    collect(db, SQL, channel, channel_id, page).await
 }
 
-/// What a read brought.
+/// The messages that a read brought.
+#[derive(Default)]
 pub(super) struct Collected {
     pub(super) entries: Vec<Entry>,
     /// Whether it was not the bytes that ended it.
     pub(super) whole: bool,
+    /// Whether any of them was edited or deleted.
+    pub(super) amended: bool,
+    /// Those to which something is attached.
+    pub(super) attached: Vec<u64>,
 }
 
-async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
+async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     let mut bytes = 0;
     #[cfg(test)]
@@ -92,12 +108,42 @@ async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: 
         while let Some(row) = rows.try_next().await? {
             bytes += row.payload.len();
             if bytes > page.bytes && !entries.is_empty() {
-                return Ok(Collected { entries, whole: false });
+                return Ok(entries);
             }
             entries.push(row.entry(channel)?);
         }
     });
-    Ok(Collected { entries, whole: true })
+    Ok(entries)
+}
+
+async fn collect_messages(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
+    let mut found = Collected { whole: true, ..Collected::default() };
+    let mut bytes = 0;
+    read!(db, pool => {
+        let query = sqlx::query_as::<_, MessageRow>(sql).bind(channel_id).bind(column(page.after)).bind(column(page.upto));
+        let mut rows = query.bind(i64::from(page.entries)).bind(channel.as_str()).fetch(pool);
+        while let Some(MessageRow { row, amended, attached }) = rows.try_next().await? {
+            bytes += row.payload.len();
+            if bytes > page.bytes && !found.entries.is_empty() {
+                found.whole = false;
+                break;
+            }
+            found.amended |= amended;
+            if attached {
+                found.attached.push(row.seq as u64);
+            }
+            found.entries.push(row.entry(channel)?);
+        }
+    });
+    Ok(found)
+}
+
+#[derive(FromRow)]
+struct MessageRow {
+    #[sqlx(flatten)]
+    row: Row,
+    amended: bool,
+    attached: bool,
 }
 
 #[derive(FromRow)]

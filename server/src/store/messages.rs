@@ -1,6 +1,7 @@
 //! Messages as they stand now: what was published, with what became of it since.
 //!
-//! A page takes two statements: its messages, and for all of them together the edit that counts, how many there were, and the deletion.
+//! A page takes one statement, and a second one if any of its messages was changed: for all of them together the edit that counts, how many
+//! there were, and the deletion.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,6 +29,8 @@ pub struct Message {
     pub deleted_at: Option<u64>,
     /// By whom.
     pub deleted_by: Option<Arc<str>>,
+    /// Whether uploads are attached to it.
+    pub has_attachments: bool,
 }
 
 /// From which end of its range a page is taken.
@@ -45,7 +48,7 @@ pub enum End {
 /// # Errors
 /// [`StoreError::Database`], [`StoreError::Corrupt`].
 pub async fn page(db: &Db, channel: &ChannelName, channel_id: i64, page: Page, end: End) -> Result<(Vec<Message>, bool), StoreError> {
-    let Collected { entries: published, whole } = match end {
+    let Collected { entries: published, whole, amended, attached } = match end {
         End::Oldest => entries::messages(db, channel, channel_id, page).await?,
         End::Newest => entries::messages_backwards(db, channel, channel_id, page).await?,
     };
@@ -57,11 +60,17 @@ pub async fn page(db: &Db, channel: &ChannelName, channel_id: i64, page: Page, e
     if published.is_empty() {
         return Ok((Vec::new(), whole));
     }
-    let (mut amended, stop) = amendments(db, channel_id, (first, last), page.bytes, end).await?;
+    let (mut amended, stop) = match amended {
+        true => amendments(db, channel_id, (first, last), page.bytes, end).await?,
+        false => Default::default(),
+    };
     let mut messages: Vec<Message> = published
         .into_iter()
         .take_while(|entry| Some(seqs(Some(entry))) != stop)
-        .map(|entry| amended.remove(&seqs(Some(&entry))).unwrap_or_default().apply(entry))
+        .map(|entry| {
+            let seq = seqs(Some(&entry));
+            amended.remove(&seq).unwrap_or_default().apply(entry, attached.contains(&seq))
+        })
         .collect();
     if end == End::Newest {
         messages.reverse();
@@ -82,7 +91,7 @@ struct Amended {
 }
 
 impl Amended {
-    fn apply(self, mut entry: Entry) -> Message {
+    fn apply(self, mut entry: Entry, has_attachments: bool) -> Message {
         if self.deleted_at.is_some() {
             // It may have been deleted after it was read.
             entry.payload = NIL;
@@ -95,6 +104,7 @@ impl Amended {
             edits: u32::try_from(self.edits).unwrap_or(u32::MAX),
             deleted_at: self.deleted_at.map(|time| time as u64),
             deleted_by: self.deleted_by.map(Into::into),
+            has_attachments,
         }
     }
 }

@@ -124,6 +124,7 @@ impl Log {
                 edits: edits.len() as u32,
                 deleted_at: deletion.map(|deletion| deletion.time),
                 deleted_by: deletion.map(|deletion| deletion.publisher.clone()),
+                has_attachments: false,
             }
         };
         self.entries.iter().filter(|entry| entry.kind == Kind::Message).map(now).collect()
