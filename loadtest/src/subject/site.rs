@@ -65,12 +65,7 @@ impl Site {
         let number = self.instances.replace(self.instances.get() + 1);
         let at = self.home.path().join(format!("log-{number}"));
         let mut command = pinned::command(core, &self.binary)?;
-        // What is meant for tests and their services is no setting.
-        for (name, _) in std::env::vars_os() {
-            if ["HUBBUB_TEST_", "HUBBUB_SERVICES_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-                command.env_remove(name);
-            }
-        }
+        leave_out_tests(&mut command);
         if let Some(nats) = &self.nats {
             command.env("HUBBUB_BROKER__KIND", "nats").env("HUBBUB_BROKER__URL", nats.url());
         }
@@ -98,6 +93,7 @@ impl Site {
     /// It fails.
     pub fn hubbub(&self, args: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.binary);
+        leave_out_tests(&mut command);
         command.args(args).env("HUBBUB_STORE__URL", self.store()).env("HUBBUB_AUTH__SECRET", &self.secret);
         let output = command.output()?;
         ensure!(output.status.success(), "`hubbub {}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
@@ -137,5 +133,14 @@ impl Site {
     /// NATS's proportional share of memory (PSS), in KiB; 0 without one.
     pub fn nats_memory(&self) -> Result<u64> {
         self.nats.as_ref().map_or(Ok(0), Nats::memory)
+    }
+}
+
+/// What is meant for tests and their services is no setting.
+fn leave_out_tests(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if ["HUBBUB_TEST_", "HUBBUB_SERVICES_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
     }
 }
