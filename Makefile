@@ -55,10 +55,10 @@ bench: ## Measure, beside the floor, what deliveries, connections, publishes, RE
 	$(BUILT)/hubbub-loadtest publish --pair local-sqlite,nats-sqlite,local-postgres,nats-postgres && \
 	$(BUILT)/hubbub-loadtest rest --pair local-sqlite,local-postgres && \
 	$(BUILT)/hubbub-loadtest rest --pair local-sqlite,local-postgres --kind mixed --rate 1000 --runs 3 && \
-	$(BUILT)/hubbub-loadtest export --pair local-sqlite,local-postgres && \
 	$(BUILT)/hubbub-loadtest channels --interest names && \
 	$(BUILT)/hubbub-loadtest channels --interest shards && \
-	$(BUILT)/hubbub-loadtest presence
+	$(BUILT)/hubbub-loadtest presence && \
+	$(BUILT)/hubbub-loadtest export --pair local-sqlite,local-postgres
 
 fuzz: ## Fuzz each target of the protocol for FUZZ_SECONDS (60); wants cargo-fuzz and a nightly compiler
 	cargo run --package hubbub-protocol --example fuzz_seeds
