@@ -4,10 +4,11 @@ DATA := target/data
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NIGHTLY ?= +nightly
 FUZZ_SECONDS ?= 60
+CONTRACT_SECONDS ?= 600
 FUZZ_TARGETS ?= client_msgpack client_json server_msgpack server_json payload name
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo cluster test lint tools demo-data bench fuzz
+.PHONY: help run demo cluster test contract lint tools demo-data bench fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +29,16 @@ test: tools demo-data ## Run every test, after getting what they need, beside a 
 	cargo test --doc --workspace
 	previous=$$(.ci/previous.sh) && HUBBUB_TEST_PREVIOUS=$$previous .ci/services.sh cargo nextest run --workspace $(ARGS)
 
+contract: tools ## Hold the server against its OpenAPI document for CONTRACT_SECONDS (600) on each database: the long form of what `test` does
+	HUBBUB_TEST_CONTRACT_SECONDS=$(CONTRACT_SECONDS) .ci/services.sh cargo nextest run --workspace --profile contract --success-output immediate \
+		--test-threads 1 -E 'test(/^contract::/)' $(ARGS)
+
 lint: ## Check formatting, clippy and the documentation; no warning passes
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 
-tools: ## Get what the tests need beside Rust: cargo-nextest, Python, Node, NATS, PostgreSQL, S3, Chromium, nginx, HAProxy
+tools: ## Get what the tests need beside Rust: cargo-nextest, Python, Node, NATS, PostgreSQL, S3, schemathesis, Spectral, Chromium, nginx, HAProxy
 	@.ci/tools.sh
 
 demo-data: ## Fetch real data (vega-datasets, by npm) into target/data

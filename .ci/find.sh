@@ -20,6 +20,12 @@ s3_home=$tools_home/s3s-fs-$s3_version
 browser_tests=server/tests/browser
 playwright_home=$tools_home/browser-tests
 
+# What judges the OpenAPI document and the server by it: schemathesis with what it needs, as requirements.txt pins it, and Spectral, as the
+# lock file does.
+contract_tests=server/tests/conformance/contract
+schemathesis_home=$tools_home/schemathesis
+spectral_home=$tools_home/spectral
+
 # first_program NAME...: prints the path of the first of these that is installed; fails if none is. Debian keeps servers in sbin, which
 # is in root's PATH only.
 first_program() {
@@ -95,6 +101,16 @@ haproxy_program() { first_program haproxy; }
 # playwright_folder: prints the folder whose node_modules has what the browser tests import; fails if it has not, or another version.
 playwright_folder() {
     installed "$playwright_home" "$browser_tests/package-lock.json" && echo "$playwright_home"
+}
+
+# schemathesis_program: prints the path of schemathesis; fails if it is not there, or in another version.
+schemathesis_program() {
+    cmp -s "$contract_tests/requirements.txt" "$schemathesis_home/.installed-requirements" && echo "$schemathesis_home/bin/schemathesis"
+}
+
+# spectral_program: prints the path of Spectral's script, for node; fails likewise.
+spectral_program() {
+    installed "$spectral_home" "$contract_tests/package-lock.json" && echo "$spectral_home/node_modules/.bin/spectral"
 }
 
 # installed FOLDER LOCK: whether FOLDER has the npm packages that the file LOCK names. `npm_ci` of tools.sh leaves a copy of it there.

@@ -12,6 +12,8 @@
 #   HUBBUB_TEST_NODE            node
 #   HUBBUB_TEST_PLAYWRIGHT      the folder whose node_modules has playwright-core
 #   HUBBUB_TEST_S3              s3s-fs, an S3 server, for tests that start their own
+#   HUBBUB_TEST_SCHEMATHESIS    schemathesis
+#   HUBBUB_TEST_SPECTRAL        Spectral, a script for node
 #   HUBBUB_TEST_CHROMIUM, HUBBUB_TEST_NGINX, HUBBUB_TEST_HAPROXY
 #
 # What they keep is gone afterwards, and so is what COMMAND leaves in TMPDIR. Both are in memory where there is room (/dev/shm), and
@@ -115,6 +117,8 @@ export HUBBUB_TEST_POSTGRES=postgres://hubbub@127.0.0.1:$port/postgres HUBBUB_TE
 if node=$(tool node_bin); then export HUBBUB_TEST_NODE=$node/node; fi
 if program=$(tool s3_server); then export HUBBUB_TEST_S3=$program; fi
 if playwright=$(tool playwright_folder); then export HUBBUB_TEST_PLAYWRIGHT=$playwright; fi
+if program=$(tool schemathesis_program); then export HUBBUB_TEST_SCHEMATHESIS=$program; fi
+if program=$(tool spectral_program); then export HUBBUB_TEST_SPECTRAL=$program; fi
 if program=$(tool chromium_program); then export HUBBUB_TEST_CHROMIUM=$program; fi
 if program=$(tool nginx_program); then export HUBBUB_TEST_NGINX=$program; fi
 if program=$(tool haproxy_program); then export HUBBUB_TEST_HAPROXY=$program; fi

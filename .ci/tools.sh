@@ -4,9 +4,10 @@
 #   services     a NATS server and PostgreSQL, of which `services.sh` starts private ones. With that argument nothing else
 #   the runner   cargo-nextest
 #   S3           s3s-fs, a small server that keeps objects in a folder and checks signatures
-#   Python       3.10 or newer, that can make virtual environments: for the WebSocket conformance suite and two of the tools here
+#   Python       3.11 or newer, that can make virtual environments: for the WebSocket conformance suite and three of the tools here
 #   Node         20 or newer with npm, and from npm what the lock files name: playwright-core for the browser tests (it drives the
 #                Chromium that is installed, and downloads none), the compiler that checks the client module
+#   schemathesis and Spectral, for the contract tests: from PyPI and npm, all that they need in pinned versions
 #   Chromium     for the browser tests, with a font
 #   proxies      nginx and HAProxy
 #
@@ -76,10 +77,19 @@ install_node() {
     ln -s "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$node_home/bin/npm"
 }
 
-# from_pypi FOLDER REQUIREMENT
+# from_pypi FOLDER REQUIREMENT...
 from_pypi() {
-    python3 -m venv --clear "$1"
-    "$1/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: "$2"
+    local folder=$1
+    shift
+    python3 -m venv --clear "$folder"
+    "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: "$@"
+}
+
+# Whole, as its requirements are pinned: nothing else is resolved.
+install_schemathesis() {
+    echo "schemathesis, for the contract tests, is missing or of another version: fetching it from PyPI into $schemathesis_home" >&2
+    from_pypi "$schemathesis_home" --requirement "$contract_tests/requirements.txt"
+    cp "$contract_tests/requirements.txt" "$schemathesis_home/.installed-requirements"
 }
 
 # npm_ci FOLDER WHAT: installs what FOLDER's lock file names, exactly, and runs no script of a package.
@@ -90,8 +100,8 @@ npm_ci() {
 }
 
 # Debian's python3 has the module `venv` without what it needs.
-if ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
-    install_packages "a python3 of 3.10 or newer with venv" python3 python3-venv
+if ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+    install_packages "a python3 of 3.11 or newer with venv" python3 python3-venv
 fi
 
 nats_server >/dev/null || install_nats
@@ -114,12 +124,16 @@ haproxy_program >/dev/null || install_proxy haproxy haproxy
 
 node_bin >/dev/null || install_node
 PATH=$(node_bin):$PATH
-if ! playwright_folder >/dev/null; then
-    rm -rf "$playwright_home"
-    mkdir -p "$playwright_home"
-    cp "$browser_tests/package.json" "$browser_tests/package-lock.json" "$browser_tests/.npmrc" "$playwright_home"
-    npm_ci "$playwright_home" "playwright-core, for the browser tests, is missing or of another version"
-fi
+# npm_home FOLDER TESTS WHAT: makes FOLDER anew with what the lock file in the folder TESTS names.
+npm_home() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    cp "$2/package.json" "$2/package-lock.json" "$2/.npmrc" "$1"
+    npm_ci "$1" "$3, is missing or of another version"
+}
+playwright_folder >/dev/null || npm_home "$playwright_home" "$browser_tests" "playwright-core, for the browser tests"
+spectral_program >/dev/null || npm_home "$spectral_home" "$contract_tests" "Spectral, for the contract tests"
+schemathesis_program >/dev/null || install_schemathesis
 if ! installed client-sdk/typescript client-sdk/typescript/package-lock.json; then
     npm_ci client-sdk/typescript "what the tests of the client module need is missing or of another version"
 fi
