@@ -93,6 +93,7 @@ fn fault(flaw: Flaw) -> Fault {
 /// Somebody who registers.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "login": "ada", "name": "Ada Lovelace", "password": "correct horse battery" }))]
 struct NewAccount {
     /// What to log in with: 3 to 32 of the characters a-z, 0-9, `.`, `_` and `-`, the first a letter or a digit. Kept in lower case.
     #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", example = "ada")]
@@ -108,6 +109,7 @@ struct NewAccount {
 /// Somebody who logs in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "login": "ada", "password": "correct horse battery" }))]
 struct Credentials {
     /// The account's login.
     #[schema(max_length = 64, example = "ada")]
@@ -120,6 +122,7 @@ struct Credentials {
 /// A refresh token to be used up.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "refresh_token": "hbr_AZvT1XsbfMCNLz8eamwJoRE" }))]
 struct Refresh {
     /// The last one of the login.
     #[schema(max_length = 256)]
@@ -129,6 +132,7 @@ struct Refresh {
 /// A change of the password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "old": "correct horse battery", "new": "staple of another colour" }))]
 struct PasswordChange {
     /// The password as it is.
     #[schema(max_length = 512, format = "password", example = "correct horse battery")]
@@ -205,7 +209,7 @@ fn answer(wants: Wants, tokens: account::Tokens) -> Response {
 /// Makes an account and logs it in. The first account of all becomes the owner of the instance.
 #[utoipa::path(
     post, path = "/v1/accounts", tag = "accounts", operation_id = "register", security(()), request_body = NewAccount,
-    responses((status = 201, description = "The account's first tokens.", body = Tokens), (status = 403, description = "Registration is closed."),
+    responses((status = 201, description = "The account's first tokens.", body = Tokens, headers(("Location" = String))), (status = 403, description = "Registration is closed."),
         (status = 404, description = "This server has no accounts of its own."))
 )]
 async fn register(wants: Wants, Own(accounts): Own, Origin(client): Origin, Body(new): Body<NewAccount>) -> Result<Response, Problem> {

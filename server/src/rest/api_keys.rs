@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Body, Field, List, Listed, Page, Wants, WantsList, created},
+    kit::{self, Actor, Body, Field, List, Listed, Page, Wants, WantsList, created, texts::PatternText},
 };
 use crate::{
     api_key::{self, ApiKeyError, ApiKeys},
@@ -114,6 +114,7 @@ impl Scope {
 /// A new key.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "prices", "scopes": ["publish"], "channels": ["ticker:*"] }))]
 struct NewApiKey {
     /// What it is called.
     #[schema(min_length = 1, max_length = 64)]
@@ -123,7 +124,7 @@ struct NewApiKey {
     scopes: Vec<Scope>,
     /// Patterns of the channels where; everywhere if it is missing.
     #[serde(default = "everywhere")]
-    #[schema(min_items = 1, max_items = 64)]
+    #[schema(value_type = Vec<PatternText>, min_items = 1, max_items = 64)]
     channels: Vec<String>,
     /// When it ends by itself, in Unix milliseconds; never if it is missing.
     #[schema(minimum = 1, maximum = 9007199254740991i64)]
@@ -159,7 +160,7 @@ impl From<ApiKeyError> for Problem {
 ///
 /// For admins of the instance. The answer has the key itself, which is shown this once; it is not kept for an `Idempotency-Key`.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", operation_id = "createApiKey", request_body = NewApiKey,
-    responses((status = 201, description = "It is made. `key` is shown this once.", body = Made, headers(("location" = String, description = "Where it is.")))))]
+    responses((status = 201, description = "It is made. `key` is shown this once.", body = Made, headers(("Location" = String)))))]
 async fn make(wants: Wants, actor: Actor, State(keys): State<Arc<ApiKeys>>, Body(new): Body<NewApiKey>) -> Result<Response, Problem> {
     if let Some(place) = new.channels.iter().position(|pattern| pattern.is_empty() || pattern.len() > 128) {
         return Err(kit::fault(&format!("/channels/{place}"), "too_long", "a pattern has 1 to 128 bytes"));

@@ -78,6 +78,7 @@ impl Listed for Ban {
 /// A ban to be spoken.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewBan, example = json!({ "reason": "advertising" }))]
 struct Sentence {
     /// Why, for people.
     #[serde(default)]
@@ -128,7 +129,7 @@ async fn show(
 /// Whoever is in is taken out, and every subscription ends. Takes the right to moderate, and a role above the user's.
 #[utoipa::path(put, path = "/v1/channels/{channel}/bans/{user}", tag = "bans", operation_id = "banUser", request_body = Sentence,
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("user" = String, Path, description = "The user's id, percent-encoded.")),
-    responses((status = 200, description = "It was there, and says this now.", body = Ban), (status = 201, description = "The user is banned.", body = Ban)))]
+    responses((status = 200, description = "It was there, and says this now.", body = Ban), (status = 201, description = "The user is banned.", body = Ban, headers(("Location" = String)))))]
 async fn put(
     wants: Wants,
     actor: Actor,

@@ -15,7 +15,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Body, Document, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList, created},
+    kit::{
+        self, Actor, Body, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Patch, Schemas, Wants, WantsList, created,
+        texts::{ChannelText, UserText},
+    },
 };
 use crate::{
     auth::policy::Visibility,
@@ -133,7 +136,7 @@ struct Shown {
     /// Connections of this instance that listen.
     subscribers: usize,
     /// The newest entry's place; null if nothing is kept, or was never published.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<super::entries::Cursor>)]
     head: Option<hubbub_protocol::Cursor>,
     /// How many messages it has had.
     messages: Option<u64>,
@@ -142,9 +145,10 @@ struct Shown {
 /// A new channel.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "title": "Rust", "topic": "Everything about it", "visibility": "public" }))]
 struct NewChannel {
     /// Its name, in a namespace whose channels are made; `chat:` and a UUID if it is missing.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(value_type = Option<ChannelText>)]
     name: Option<String>,
     /// What it is called.
     #[schema(min_length = 1, max_length = 128)]
@@ -165,6 +169,7 @@ struct NewChannel {
 /// What is said of a channel. A PUT replaces all of it.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "title": "Rust", "topic": "Everything about it", "visibility": "private", "data": { "color": "red" } }))]
 struct Described {
     /// What it is called.
     #[schema(min_length = 1, max_length = 128)]
@@ -224,8 +229,7 @@ impl From<Said> for Described {
 ///
 /// In a namespace whose channels are made; its owner is whoever asks. Takes an account that is no guest.
 #[utoipa::path(post, path = "/v1/channels", tag = "channels", operation_id = "createChannel", request_body = NewChannel,
-    params(kit::IdempotencyKey),
-    responses((status = 201, description = "It is made.", body = Channel, headers(("location" = String, description = "Where it is."), ("etag" = String)))))]
+    responses((status = 201, description = "It is made.", body = Channel, headers(("Location" = String), ("ETag" = String)))))]
 async fn make(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Body(new): Body<NewChannel>) -> Result<Response, Problem> {
     let NewChannel { name: wanted, title, topic, visibility, data } = new;
     let said = Said::from(Described { title, topic, visibility, data });
@@ -268,7 +272,7 @@ async fn list(
 ///
 /// Of an implicit one: to whoever may subscribe to it or read its history.
 #[utoipa::path(get, path = "/v1/channels/{channel}", tag = "channels", operation_id = "getChannel", params(("channel" = String, Path, description = "Its name, percent-encoded."), kit::IfNoneMatch),
-    responses((status = 200, description = "The channel.", body = Shown, headers(("etag" = String))), (status = 304, description = "It is the version that is known.")))]
+    responses((status = 200, description = "The channel.", body = Shown, headers(("ETag" = String))), (status = 304, description = "It is the version that is known.")))]
 async fn show(
     wants: Wants,
     Caller(identity): Caller,
@@ -324,7 +328,7 @@ fn implicit(info: ChannelInfo) -> Shown {
 /// Takes the right to manage it.
 #[utoipa::path(put, path = "/v1/channels/{channel}", tag = "channels", operation_id = "replaceChannel", request_body = Described,
     params(("channel" = String, Path, description = "Its name, percent-encoded."), kit::IfMatchHeader),
-    responses((status = 200, description = "As it is now.", body = Channel, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it is now.", body = Channel, headers(("ETag" = String)))))]
 async fn replace(
     wants: Wants,
     actor: Actor,
@@ -345,7 +349,7 @@ async fn replace(
 /// A JSON merge patch (RFC 7396). Takes the right to manage it.
 #[utoipa::path(patch, path = "/v1/channels/{channel}", tag = "channels", operation_id = "changeChannel", request_body(content = DescribedPatch, content_type = "application/json"),
     params(("channel" = String, Path, description = "Its name, percent-encoded."), kit::IfMatchHeader),
-    responses((status = 200, description = "As it is now.", body = Channel, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it is now.", body = Channel, headers(("ETag" = String)))))]
 async fn change(
     wants: Wants,
     actor: Actor,
@@ -353,11 +357,11 @@ async fn change(
     State(rooms): State<Arc<Rooms>>,
     State(schemas): State<Schemas>,
     Path(channel): Path<String>,
-    Document(patch): Document,
+    Patch { changes, .. }: Patch<DescribedPatch>,
 ) -> Result<Response, Problem> {
     let is_known = |version| expected.covers(version);
     let change = |old: Said| -> Result<Said, Problem> {
-        let new: Described = kit::patched(&schemas, &Described::from(old), &patch)?;
+        let new: Described = kit::patched(&schemas, &Described::from(old), &changes)?;
         kit::bounded(&new.data, "/data")?;
         Ok(new.into())
     };
@@ -366,7 +370,7 @@ async fn change(
 }
 
 /// For the document: patches are applied to the whole, which is checked then.
-type DescribedPatch = kit::Patch<Described>;
+type DescribedPatch = kit::PatchOf<Described>;
 
 fn versioned(wants: Wants, room: Room) -> Response {
     wants.versioned(room.version, &Channel::from(room))
@@ -391,7 +395,7 @@ async fn delete(
 /// Restore a deleted channel
 #[utoipa::path(post, path = "/v1/channels/{channel}/restore", tag = "channels", operation_id = "restoreChannel",
     params(("channel" = String, Path, description = "Its name, percent-encoded.")),
-    responses((status = 200, description = "As it was.", body = Channel, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it was.", body = Channel, headers(("ETag" = String)))))]
 async fn restore(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Path(channel): Path<String>) -> Result<Response, Problem> {
     Ok(versioned(wants, rooms.restore(actor.by(), &name(&channel)?).await?))
 }
@@ -399,17 +403,18 @@ async fn restore(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Pa
 /// Who else takes part.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "users": ["ada"] }))]
 struct NewDirect {
     /// Users' ids, 1 to 7; oneself may be among them.
-    #[schema(min_items = 1, max_items = 8)]
+    #[schema(value_type = Vec<UserText>, min_items = 1, max_items = 8)]
     users: Vec<String>,
 }
 
 /// Find or make a channel for direct messages
 ///
 /// There is one for each set of users, whoever of them asks.
-#[utoipa::path(post, path = "/v1/direct-channels", tag = "channels", operation_id = "openDirectChannel", request_body = NewDirect, params(kit::IdempotencyKey),
-    responses((status = 200, description = "It was there.", body = Channel), (status = 201, description = "It is made.", body = Channel, headers(("location" = String, description = "Where it is.")))))]
+#[utoipa::path(post, path = "/v1/direct-channels", tag = "channels", operation_id = "openDirectChannel", request_body = NewDirect,
+    responses((status = 200, description = "It was there.", body = Channel, headers(("ETag" = String))), (status = 201, description = "It is made.", body = Channel, headers(("Location" = String), ("ETag" = String)))))]
 async fn direct(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Body(new): Body<NewDirect>) -> Result<Response, Problem> {
     let (room, standing) = rooms.direct(actor.by(), &new.users).await?;
     let location = format!("/v1/channels/{}", kit::encoded(room.channel.as_str()));

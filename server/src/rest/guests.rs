@@ -7,14 +7,15 @@ mod rules;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{ConnectInfo, FromRequest, Request, State},
     response::{IntoResponse, Response},
-    routing::post,
 };
 use http::{HeaderMap, StatusCode, Uri, Version, header};
 use hubbub_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Api;
 use crate::{
@@ -93,24 +94,40 @@ impl Guests {
     }
 }
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/guests", post(admit))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(admit))
 }
 
-#[derive(Deserialize)]
+/// Who wants to be a guest.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewGuest, example = json!({ "name": "Ada" }))]
 struct Ask {
+    /// What to be called: what cannot be seen is taken out, and what is longer than 32 characters is cut.
     name: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A guest's token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GuestToken)]
 struct Token {
+    /// For `Authorization: Bearer …`, and for `connect`.
     token: String,
+    /// The guest's id: the name, and a tail behind a tilde.
     user: String,
-    /// Unix milliseconds.
+    /// Until when the token is good, in Unix milliseconds.
     expires_at: u64,
 }
 
-/// A token for a new guest; or, with the good token of one, another for the same guest.
+/// Be a guest
+///
+/// A token for a new guest; or, with the good token of one, another for the same guest, whatever the body says. `page.guests` decides who
+/// gets one. JSON only.
+#[utoipa::path(
+    post, path = "/v1/guests", tag = "accounts", operation_id = "beGuest", security((), ("token" = [])), request_body = Ask,
+    extensions(("x-json-alone" = json!(true))),
+    responses((status = 201, description = "A token, good for an hour.", body = Token), (status = 401, description = "The token is none."),
+        (status = 403, description = "Whoever asks gets none here."))
+)]
 async fn admit(
     State(backend): State<Arc<Backend>>,
     State(guests): State<Arc<Guests>>,

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::name,
-    kit::{self, Actor, Body, Field, IfMatch, List, Listed, Page, Wants, WantsList, created},
+    kit::{self, Actor, Body, Field, IfMatch, List, Listed, Page, Wants, WantsList, created, texts::UserText},
 };
 use crate::{
     auth::Role,
@@ -104,9 +104,10 @@ impl Listed for Membership {
 /// Whom to ask in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "user": "ada", "role": "moderator" }))]
 struct Invitation {
     /// A user's id.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(value_type = UserText)]
     user: String,
     /// As what. More than a member gives only who has more.
     #[serde(default)]
@@ -116,6 +117,7 @@ struct Invitation {
 /// A member's role.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "role": "moderator" }))]
 struct Promotion {
     /// As what: below one's own; owners give every role.
     role: Role,
@@ -171,8 +173,8 @@ async fn mine(
 
 /// Ask somebody into a channel
 #[utoipa::path(post, path = "/v1/channels/{channel}/members", tag = "members", operation_id = "inviteMember", request_body = Invitation,
-    params(("channel" = String, Path, description = "Its name, percent-encoded."), kit::IdempotencyKey),
-    responses((status = 201, description = "The user is invited, and may join.", body = Member, headers(("location" = String, description = "Where it is."), ("etag" = String)))))]
+    params(("channel" = String, Path, description = "Its name, percent-encoded.")),
+    responses((status = 201, description = "The user is invited, and may join.", body = Member, headers(("Location" = String), ("ETag" = String)))))]
 async fn invite(
     wants: Wants,
     actor: Actor,
@@ -192,7 +194,7 @@ async fn invite(
 /// Show a member
 #[utoipa::path(get, path = "/v1/channels/{channel}/members/{user}", tag = "members", operation_id = "getMember",
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("user" = String, Path, description = "The user's id, percent-encoded."), kit::IfNoneMatch),
-    responses((status = 200, description = "The membership.", body = Member, headers(("etag" = String))), (status = 304, description = "It is the version that is known.")))]
+    responses((status = 200, description = "The membership.", body = Member, headers(("ETag" = String))), (status = 304, description = "It is the version that is known.")))]
 async fn show(
     wants: Wants,
     actor: Actor,
@@ -216,7 +218,7 @@ fn versioned(wants: Wants, member: members::Member) -> Response {
 /// Takes the right to manage the channel, and a role above the member's.
 #[utoipa::path(patch, path = "/v1/channels/{channel}/members/{user}", tag = "members", operation_id = "changeMember", request_body(content = Promotion, content_type = "application/json"),
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("user" = String, Path, description = "The user's id, percent-encoded."), kit::IfMatchHeader),
-    responses((status = 200, description = "As it is now.", body = Member, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it is now.", body = Member, headers(("ETag" = String)))))]
 async fn change(
     wants: Wants,
     actor: Actor,
@@ -245,7 +247,7 @@ async fn remove(actor: Actor, State(rooms): State<Arc<Rooms>>, Path((channel, us
 /// A public one, or one that one is invited to.
 #[utoipa::path(put, path = "/v1/channels/{channel}/membership", tag = "members", operation_id = "joinChannel",
     params(("channel" = String, Path, description = "Its name, percent-encoded.")),
-    responses((status = 200, description = "One was a member already.", body = Member), (status = 201, description = "One is a member now.", body = Member)))]
+    responses((status = 200, description = "One was a member already.", body = Member, headers(("ETag" = String))), (status = 201, description = "One is a member now.", body = Member, headers(("Location" = String), ("ETag" = String)))))]
 async fn join(wants: Wants, actor: Actor, State(rooms): State<Arc<Rooms>>, Path(channel): Path<String>) -> Result<Response, Problem> {
     let channel = name(&channel)?;
     let (member, standing) = rooms.join(actor.by(), &channel).await?;

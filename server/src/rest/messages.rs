@@ -18,7 +18,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::name,
-    kit::{self, Actor, Body, MaybeIfMatch, Media, Query, Wants, WantsList, created, query},
+    entries::Published,
+    kit::{self, Actor, Body, MaybeIfMatch, Media, Query, Wants, WantsList, created, query, texts::MessageIdText},
 };
 use crate::{
     auth::{Act, Identity},
@@ -65,6 +66,18 @@ struct View {
     attachments: Vec<String>,
 }
 
+/// What became of a new message.
+#[derive(ToSchema)]
+#[schema(as = NewMessageAnswer)]
+#[serde(untagged)]
+#[allow(dead_code)] // For the document: which one it is depends on the channel.
+enum Told {
+    /// In a durable channel: the message.
+    Message(View),
+    /// In an ephemeral one: that it was taken.
+    Published(Published),
+}
+
 /// Messages in the order of their places.
 #[derive(Serialize, ToSchema)]
 struct Messages {
@@ -81,10 +94,10 @@ struct Messages {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Range {
-    /// Only those behind this place, the oldest first.
+    /// Only those behind this place, the oldest first. Together with `before` it is refused.
     #[schema(minimum = 0, maximum = 9007199254740991i64)]
     after: Option<u64>,
-    /// Only those before this place: the newest of them. Excludes `after`.
+    /// Only those before this place: the newest of them. Together with `after` it is refused.
     #[schema(minimum = 1, maximum = 9007199254740991i64)]
     before: Option<u64>,
     /// Only those that are not older, in Unix milliseconds.
@@ -93,7 +106,7 @@ struct Range {
     /// Only those that are older.
     #[schema(minimum = 0, maximum = 9007199254740991i64)]
     until: Option<u64>,
-    /// Messages of the page, 100 if it is missing.
+    /// Messages of the page, 100 if it is missing. NDJSON has no pages.
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
@@ -102,6 +115,7 @@ query!(Range);
 /// A new message.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewMessage, example = json!({ "payload": { "text": "Good morning" } }))]
 struct Post {
     /// Any value.
     #[schema(value_type = Value)]
@@ -110,7 +124,7 @@ struct Post {
     #[schema(min_length = 1, max_length = 64)]
     key: Option<String>,
     /// A UUID of version 7: makes it safe to send again.
-    #[schema(format = "uuid")]
+    #[schema(value_type = Option<MessageIdText>)]
     message_id: Option<String>,
     /// Ids of uploads: one's own, or the channel's.
     #[serde(default)]
@@ -121,12 +135,13 @@ struct Post {
 /// Another payload for a message.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = MessageEdit, example = json!({ "payload": { "text": "Good evening" } }))]
 struct Edit {
     /// Any value.
     #[schema(value_type = Value)]
     payload: Value,
     /// A UUID of version 7: makes it safe to send again.
-    #[schema(format = "uuid")]
+    #[schema(value_type = Option<MessageIdText>)]
     message_id: Option<String>,
 }
 
@@ -173,10 +188,11 @@ async fn attached(uploads: &Uploads, channel: &ChannelName, messages: &[Message]
 
 /// List messages
 ///
-/// As they stand now: with their edits, and without what was deleted. The newest if no place is given. As NDJSON: all of them.
+/// As they stand now: with their edits, and without what was deleted. The newest if no place is given. As NDJSON: all of them,
+/// whatever `limit` says, and without the ids of what is attached.
 #[utoipa::path(get, path = "/v1/channels/{channel}/messages", tag = "messages", operation_id = "listMessages",
     params(("channel" = String, Path, description = "Its name, percent-encoded."), Range),
-    responses((status = 200, description = "A page of them, the oldest first.", content((Messages = "application/json"), (String = "application/x-ndjson")))))]
+    responses((status = 200, description = "A page of them, the oldest first.", content((Messages = "application/json"), (String = "application/x-ndjson"))), (status = 409, description = "An ephemeral channel keeps nothing.")))]
 async fn list(
     WantsList(media): WantsList,
     Caller(identity): Caller,
@@ -215,8 +231,8 @@ async fn list(
 
 /// Publish a message
 #[utoipa::path(post, path = "/v1/channels/{channel}/messages", tag = "messages", operation_id = "createMessage", request_body = Post,
-    params(("channel" = String, Path, description = "Its name, percent-encoded."), kit::IdempotencyKey),
-    responses((status = 200, description = "It had been published before.", body = View), (status = 201, description = "It is stored.", body = View, headers(("location" = String, description = "Where it is."), ("etag" = String)))))]
+    params(("channel" = String, Path, description = "Its name, percent-encoded.")),
+    responses((status = 200, description = "It had been published before.", body = View), (status = 201, description = "It is stored; or, in an ephemeral channel, on its way, and what it says is not repeated.", body = Told, headers(("Location" = String), ("ETag" = String)))))]
 async fn publish(
     wants: Wants,
     Caller(identity): Caller,
@@ -278,7 +294,7 @@ fn versioned(wants: Wants, message: Message, attachments: Vec<String>) -> Respon
 /// Show a message
 #[utoipa::path(get, path = "/v1/channels/{channel}/messages/{seq}", tag = "messages", operation_id = "getMessage",
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("seq" = u64, Path, description = "Its place."), kit::IfNoneMatch),
-    responses((status = 200, description = "The message.", body = View, headers(("etag" = String))), (status = 304, description = "It is the version that is known.")))]
+    responses((status = 200, description = "The message.", body = View, headers(("ETag" = String))), (status = 304, description = "It is the version that is known."), (status = 409, description = "An ephemeral channel keeps nothing.")))]
 async fn show(
     wants: Wants,
     Caller(identity): Caller,
@@ -307,7 +323,7 @@ fn place(text: &str) -> Result<u64, Problem> {
 /// One's own. Subscribers receive an entry of the kind `edit`.
 #[utoipa::path(patch, path = "/v1/channels/{channel}/messages/{seq}", tag = "messages", operation_id = "editMessage", request_body(content = Edit, content_type = "application/json"),
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("seq" = u64, Path, description = "Its place."), kit::MaybeIfMatchHeader),
-    responses((status = 200, description = "As it is now.", body = View, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it is now.", body = View, headers(("ETag" = String)))))]
 async fn edit(
     wants: Wants,
     Caller(identity): Caller,

@@ -162,7 +162,7 @@ impl FromRef<Api> for Arc<Membership> {
     }
 }
 
-/// The resources, each with its place in the document. Those in the second router are not in it: they are no resources.
+/// The resources that keep their answers for an `Idempotency-Key`, each with its place in the document.
 fn resources() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(accounts::router())
@@ -170,6 +170,7 @@ fn resources() -> OpenApiRouter<Api> {
         .merge(audit::router())
         .merge(bans::router())
         .merge(channels::router())
+        .merge(entries::router())
         .merge(instances::router())
         .merge(members::router())
         .merge(messages::router())
@@ -190,16 +191,20 @@ async fn coded(mut response: Response) -> Response {
 pub fn router(api: Api) -> Router {
     let http = &api.backend.config.http;
     let (resources, mut document) = resources().split_for_parts();
+    kit::document_keys(&mut document);
     let (streams, of_streams) = uploads::streams().split_for_parts();
     document.merge(of_streams);
+    let (guests, of_guests) = guests::router().split_for_parts();
+    if api.backend.config.page.enabled {
+        document.merge(of_guests);
+    }
     let document = kit::finish(document);
     let mut timed = Router::new()
-        .merge(entries::router())
         .merge(health::router())
         .merge(resources.layer(from_fn_with_state(api.clone(), kit::once)))
         .merge(openapi::router(document));
     if api.backend.config.page.enabled {
-        timed = timed.merge(page::router()).merge(guests::router());
+        timed = timed.merge(page::router()).merge(guests);
     }
     if http.metrics {
         timed = timed.merge(health::metrics_router());

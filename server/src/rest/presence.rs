@@ -37,12 +37,35 @@ struct Range {
 }
 query!(Range);
 
+/// Who is in a channel.
+#[derive(ToSchema)]
+#[schema(as = Presence)]
+#[allow(dead_code)] // For the document: the protocol's own.
+pub(super) struct Page {
+    /// In byte order of their users.
+    members: Vec<Present>,
+    /// How many there are in all.
+    count: u64,
+    /// Whether others follow the last one.
+    more: bool,
+}
+
+/// A user who is in a channel.
+#[derive(ToSchema)]
+#[allow(dead_code)] // As above.
+struct Present {
+    /// The user's id.
+    user: String,
+    /// How many connections of the user's are subscribed.
+    connections: u32,
+}
+
 /// List who is present
 ///
 /// A page of members, in byte order of their users.
 #[utoipa::path(get, path = "/v1/channels/{channel}/presence", tag = "channels", operation_id = "listPresence",
     params(("channel" = String, Path, description = "Its name, percent-encoded."), Range),
-    responses((status = 200, description = "Who is there.", body = Object)))]
+    responses((status = 200, description = "Who is there.", body = Page), (status = 409, description = "The channel has no presence.")))]
 async fn list(
     wants: Wants,
     Caller(identity): Caller,

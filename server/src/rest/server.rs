@@ -16,7 +16,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Body, Wants},
+    kit::{
+        self, Actor, Body, Wants,
+        texts::{MessageIdText, PlaceText, UserText},
+    },
 };
 use crate::{
     auth::{Identity, Power},
@@ -103,7 +106,7 @@ impl From<Result<Published, ErrorBody>> for Outcome {
 /// Messages, each for its channel.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Publications)]
+#[schema(as = Publications, example = json!({ "messages": [{ "channel": "chat:rust", "payload": { "text": "Good morning" } }] }))]
 struct Messages {
     /// 1 to 256.
     #[schema(min_items = 1, max_items = 256)]
@@ -125,16 +128,17 @@ struct Message {
     #[schema(min_length = 1, max_length = 64)]
     key: Option<String>,
     /// A UUID of version 7: makes it safe to send again.
-    #[schema(format = "uuid")]
+    #[schema(value_type = Option<MessageIdText>)]
     message_id: Option<String>,
 }
 
 /// One message for many channels.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "channels": ["ticker:eurusd", "ticker:gbpusd"], "payload": { "open": false } }))]
 struct Broadcast {
     /// Where: 1 to 1,000.
-    #[schema(min_items = 1, max_items = 1000)]
+    #[schema(value_type = Vec<PlaceText>, min_items = 1, max_items = 1000)]
     channels: Vec<String>,
     /// Any value.
     #[schema(value_type = Value)]
@@ -143,21 +147,21 @@ struct Broadcast {
     #[schema(min_length = 1, max_length = 64)]
     key: Option<String>,
     /// A UUID of version 7, the same in each channel.
-    #[schema(format = "uuid")]
+    #[schema(value_type = Option<MessageIdText>)]
     message_id: Option<String>,
 }
 
 /// Publish to many channels
 ///
 /// Each message has its own result; messages to one channel are stored in the request's order.
-#[utoipa::path(post, path = "/v1/server/publish", tag = "server", operation_id = "serverPublish", request_body = Messages, params(kit::IdempotencyKey),
+#[utoipa::path(post, path = "/v1/server/publish", tag = "server", operation_id = "serverPublish", request_body = Messages,
     responses((status = 200, description = "What became of each.", body = Results<Outcome>)))]
 async fn publish(wants: Wants, actor: Actor, State(backend): State<Arc<Backend>>, Body(body): Body<Messages>) -> Result<Response, Problem> {
     Ok(wants.ok(&Results { results: publish_all(&backend, &actor.identity, body.messages).await }))
 }
 
 /// Publish one message to many channels
-#[utoipa::path(post, path = "/v1/server/broadcast", tag = "server", operation_id = "serverBroadcast", request_body = Broadcast, params(kit::IdempotencyKey),
+#[utoipa::path(post, path = "/v1/server/broadcast", tag = "server", operation_id = "serverBroadcast", request_body = Broadcast,
     responses((status = 200, description = "What became of it in each.", body = Results<Outcome>)))]
 async fn broadcast(
     wants: Wants,
@@ -203,15 +207,17 @@ fn prepare(message: Message) -> Result<NewMessage, ErrorBody> {
 /// Whom it concerns.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "users": ["ada"] }))]
 struct Disconnections {
     /// Users' ids: 1 to 1,000.
-    #[schema(min_items = 1, max_items = 1000)]
+    #[schema(value_type = Vec<UserText>, min_items = 1, max_items = 1000)]
     users: Vec<String>,
 }
 
 /// Users and channels.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "subscriptions": [{ "user": "ada", "channel": "chat:rust" }] }))]
 struct Unsubscriptions {
     /// 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
@@ -284,9 +290,10 @@ async fn unsubscribe(
 /// Where to look.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "channels": ["chat:rust"] }))]
 struct Places {
     /// Channels: 1 to 100.
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(value_type = Vec<PlaceText>, min_items = 1, max_items = 100)]
     channels: Vec<String>,
 }
 
@@ -297,7 +304,7 @@ struct Attendance {
     channel: String,
     /// How many users are there, and the first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<super::presence::Page>)]
     presence: Option<PresencePage>,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]

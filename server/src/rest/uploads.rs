@@ -21,7 +21,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     kit::{
-        Body, Expected, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Query, Wants, WantsList, answer, changed, is_fresh, query, tag,
+        self, Body, Expected, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Query, Wants, WantsList, answer, changed, is_fresh,
+        query, tag,
     },
 };
 use crate::{
@@ -190,8 +191,8 @@ async fn list(
 /// Read what is known of an upload
 #[utoipa::path(
     get, path = "/v1/uploads/{id}", tag = "uploads", operation_id = "readUpload",
-    params(("id" = String, Path, description = "The upload's id.")),
-    responses((status = 200, description = "The upload.", body = View), (status = 304, description = "It is as `If-None-Match` says."))
+    params(("id" = String, Path, description = "The upload's id."), kit::IfNoneMatch),
+    responses((status = 200, description = "The upload.", body = View, headers(("ETag" = String))), (status = 304, description = "It is as `If-None-Match` says."))
 )]
 async fn read(
     wants: Wants,
@@ -212,7 +213,7 @@ async fn read(
 /// What can be changed of an upload.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = UploadChange)]
+#[schema(as = UploadChange, example = json!({ "name": "notes.txt" }))]
 struct Change {
     /// What it is called from now on: no path, no control characters.
     #[schema(min_length = 1, max_length = 255)]
@@ -224,8 +225,8 @@ struct Change {
 /// Its owner may. A JSON Merge Patch (RFC 7396).
 #[utoipa::path(
     patch, path = "/v1/uploads/{id}", tag = "uploads", operation_id = "renameUpload",
-    params(("id" = String, Path, description = "The upload's id."), ("If-Match" = String, Header, description = "The ETag that one knows, or `*`.")),
-    request_body = Change, responses((status = 200, description = "The upload as it is now.", body = View))
+    params(("id" = String, Path, description = "The upload's id."), kit::IfMatchHeader),
+    request_body = Change, responses((status = 200, description = "The upload as it is now.", body = View, headers(("ETag" = String))))
 )]
 async fn rename(
     wants: Wants,
@@ -256,7 +257,7 @@ query!(Deletion);
 /// Its owner may, and moderators of its channel; for good its owner alone. It can be restored for as long as `uploads.retention` says, and counts against the quota until then.
 #[utoipa::path(
     delete, path = "/v1/uploads/{id}", tag = "uploads", operation_id = "deleteUpload",
-    params(("id" = String, Path, description = "The upload's id."), ("If-Match" = Option<String>, Header, description = "The ETag that one knows."), Deletion),
+    params(("id" = String, Path, description = "The upload's id."), kit::MaybeIfMatchHeader, Deletion),
     responses((status = 204, description = "It is deleted."))
 )]
 async fn delete(
@@ -288,7 +289,7 @@ async fn delete(
 #[utoipa::path(
     post, path = "/v1/uploads/{id}/restore", tag = "uploads", operation_id = "restoreUpload",
     params(("id" = String, Path, description = "The upload's id.")),
-    responses((status = 200, description = "The upload as it is now.", body = View))
+    responses((status = 200, description = "The upload as it is now.", body = View, headers(("ETag" = String))))
 )]
 async fn restore(
     wants: Wants,

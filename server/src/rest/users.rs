@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    kit::{self, Actor, Document, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Schemas, Wants, WantsList},
+    kit::{self, Actor, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Patch, Schemas, Wants, WantsList},
 };
 use crate::{
     auth::{Identity, Role},
@@ -131,7 +131,7 @@ fn empty() -> Value {
 }
 
 /// For the document: patches are applied to the whole, which is checked then.
-type UserPatch = kit::Patch<Changeable>;
+type UserPatch = kit::PatchOf<Changeable>;
 
 /// List users
 #[utoipa::path(get, path = "/v1/users", tag = "users", operation_id = "listUsers", params(List<User>),
@@ -162,7 +162,7 @@ async fn list(
 /// Show a user
 #[utoipa::path(get, path = "/v1/users/{user}", tag = "users", operation_id = "getUser",
     params(("user" = String, Path, description = "The id, percent-encoded."), kit::IfNoneMatch),
-    responses((status = 200, description = "The user.", body = User, headers(("etag" = String))), (status = 304, description = "It is the version that is known.")))]
+    responses((status = 200, description = "The user.", body = User, headers(("ETag" = String))), (status = 304, description = "It is the version that is known.")))]
 async fn show(
     wants: Wants,
     actor: Actor,
@@ -186,7 +186,7 @@ fn versioned(wants: Wants, person: Person, identity: &Identity, is_ruler: bool) 
 /// A JSON merge patch (RFC 7396). Name and data: of oneself. Role and blocks: for admins who stand above.
 #[utoipa::path(patch, path = "/v1/users/{user}", tag = "users", operation_id = "changeUser", request_body(content = UserPatch, content_type = "application/json"),
     params(("user" = String, Path, description = "The id, percent-encoded."), kit::IfMatchHeader),
-    responses((status = 200, description = "As it is now.", body = User, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it is now.", body = User, headers(("ETag" = String)))))]
 async fn change(
     wants: Wants,
     actor: Actor,
@@ -194,12 +194,12 @@ async fn change(
     State(users): State<Arc<Users>>,
     State(schemas): State<Schemas>,
     Path(id): Path<String>,
-    Document(patch): Document,
+    Patch { changes, .. }: Patch<UserPatch>,
 ) -> Result<Response, Problem> {
     let is_known = |version| expected.covers(version);
     let change = |old: Profile| -> Result<Profile, Problem> {
         let Profile { name, data, role, is_blocked } = old;
-        let new: Changeable = kit::patched(&schemas, &Changeable { name, data, role, blocked: is_blocked }, &patch)?;
+        let new: Changeable = kit::patched(&schemas, &Changeable { name, data, role, blocked: is_blocked }, &changes)?;
         kit::bounded(&new.data, "/data")?;
         Ok(Profile { name: new.name, data: new.data, role: new.role, is_blocked: new.blocked })
     };
@@ -226,7 +226,7 @@ async fn delete(
 /// Restore a deleted user
 #[utoipa::path(post, path = "/v1/users/{user}/restore", tag = "users", operation_id = "restoreUser",
     params(("user" = String, Path, description = "The id, percent-encoded.")),
-    responses((status = 200, description = "As it was.", body = User, headers(("etag" = String)))))]
+    responses((status = 200, description = "As it was.", body = User, headers(("ETag" = String)))))]
 async fn restore(wants: Wants, actor: Actor, State(users): State<Arc<Users>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let person = users.restore(actor.by(), &id).await?;
     Ok(versioned(wants, person, &actor.identity, true))
@@ -243,7 +243,7 @@ struct Me {
 
 /// Show oneself
 #[utoipa::path(get, path = "/v1/me", tag = "users", operation_id = "getMe",
-    responses((status = 200, description = "Whoever asks, and the personal channel.", body = Me, headers(("etag" = String)))))]
+    responses((status = 200, description = "Whoever asks, and the personal channel.", body = Me, headers(("ETag" = String)))))]
 async fn me(wants: Wants, actor: Actor, State(users): State<Arc<Users>>, State(rooms): State<Arc<Rooms>>) -> Result<Response, Problem> {
     let person = users.show(&actor.identity, &actor.identity.user).await?;
     let (room, _) = rooms.personal(actor.by()).await?;

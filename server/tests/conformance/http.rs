@@ -21,6 +21,7 @@ crate::on_every_pair!(
 );
 
 /// A request of one connection.
+#[derive(Clone)]
 pub struct Request {
     head: String,
     body: String,

@@ -26,6 +26,7 @@ crate::on_local_pairs!(
     what_is_too_much_is_refused_before_it_is_sent,
     a_trickle_is_no_upload,
     a_form_carries_one_file,
+    an_idempotency_key_is_refused,
     a_quota_is_kept,
     lists_show_one_s_own,
     what_is_deleted_can_be_restored,
@@ -227,6 +228,16 @@ async fn what_is_too_much_is_refused_before_it_is_sent(pair: Pair) {
     eventually("it is refused", || server.metric("hubbub_uploads_total{result=\"refused\"}") == 2.0).await;
     assert!(files(&server, None).is_empty());
     upload(&server, "alice", "name=a.bin", bytes(1 << 20)).await;
+}
+
+/// To ignore it would promise what is not kept.
+async fn an_idempotency_key_is_refused(pair: Pair) {
+    let server = pair.server().await;
+    let request = Request::new("POST", "/v1/uploads?name=a.txt", "x").with("content-type", KIND).with("idempotency-key", "k");
+    let answer = ask(&server, "alice", request).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.json().await["code"], "bad_frame");
+    assert!(files(&server, None).is_empty());
 }
 
 async fn a_trickle_is_no_upload(pair: Pair) {

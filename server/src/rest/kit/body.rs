@@ -1,5 +1,7 @@
 //! What comes in: a body in JSON or MessagePack, checked as a whole before anything is done.
 
+use std::marker::PhantomData;
+
 use axum::{
     body::Bytes,
     extract::{FromRef, FromRequest, Request, rejection::BytesRejection},
@@ -48,6 +50,30 @@ where
     }
 }
 
+/// A JSON merge patch (RFC 7396) that is a `T`, as it was sent: what it makes of the thing is checked again.
+#[derive(Debug, Clone)]
+pub struct Patch<T> {
+    /// What is to be changed.
+    pub changes: Value,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<S, T> FromRequest<S> for Patch<T>
+where
+    S: Send + Sync,
+    Schemas: FromRef<S>,
+    T: ToSchema + 'static,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let schemas = Schemas::from_ref(state);
+        let Document(mut changes) = Document::from_request(request, state).await?;
+        let faults = faults::<T>(&schemas, &mut changes);
+        if faults.is_empty() { Ok(Self { changes, of: PhantomData }) } else { Err(Problem::invalid(faults)) }
+    }
+}
+
 /// Normalizes the text of `value`, and finds what keeps it from being a `T`.
 pub(crate) fn faults<T: ToSchema + 'static>(schemas: &Schemas, value: &mut Value) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -58,7 +84,7 @@ pub(crate) fn faults<T: ToSchema + 'static>(schemas: &Schemas, value: &mut Value
 
 /// A body that is any value.
 #[derive(Debug, Clone)]
-pub struct Document(pub Value);
+struct Document(Value);
 
 impl<S: Send + Sync> FromRequest<S> for Document {
     type Rejection = Problem;

@@ -44,7 +44,7 @@ pub(crate) fn bounded(data: &Value, pointer: &str) -> Result<(), Problem> {
 }
 
 macro_rules! headers {
-    ($($(#[$doc:meta])* $type:ident = $name:literal, $required:literal, $text:literal;)*) => {
+    ($($(#[$doc:meta])* $type:ident = $name:literal, $required:literal, $schema:expr, $example:literal, $text:literal;)*) => {
         $(
             $(#[$doc])*
             pub(crate) struct $type;
@@ -52,7 +52,7 @@ macro_rules! headers {
             impl IntoParams for $type {
                 fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
                     let parameter = json!({
-                        "name": $name, "in": "header", "required": $required, "description": $text, "schema": { "type": "string" },
+                        "name": $name, "in": "header", "required": $required, "description": $text, "schema": $schema, "example": $example,
                     });
                     vec![serde_json::from_value(parameter).unwrap_or_else(|error| unreachable!("a header of the document is one: {error}"))]
                 }
@@ -63,13 +63,16 @@ macro_rules! headers {
 
 headers! {
     /// For the document.
-    IdempotencyKey = "Idempotency-Key", false, "Makes the request safe to repeat for 24 hours: 1 to 255 visible ASCII signs, new for each.";
+    IdempotencyKey = "Idempotency-Key", false, json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
+        "8e03978e-40d5-43dd-bc93-6894a57f9324",
+        "Makes the request safe to repeat for 24 hours: 1 to 255 visible ASCII signs, new for each.";
     /// For the document.
-    IfMatchHeader = "If-Match", true, "The ETag of the version that is to be changed, or `*`.";
+    IfMatchHeader = "If-Match", true, json!({ "type": "string" }), "\"3\"", "The ETag of the version that is to be changed, or `*`.";
     /// For the document.
-    MaybeIfMatchHeader = "If-Match", false, "The ETag of the version that is to be changed.";
+    MaybeIfMatchHeader = "If-Match", false, json!({ "type": "string" }), "\"3\"", "The ETag of the version that is meant, or `*`.";
     /// For the document.
-    IfNoneMatch = "If-None-Match", false, "The ETag of a version that is known: then 304 if it is still the one.";
+    IfNoneMatch = "If-None-Match", false, json!({ "type": "string" }), "\"3\"",
+        "The ETag of a version that is known: then 304 if it is still the one.";
 }
 
 #[cfg(test)]

@@ -10,8 +10,12 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hubbub_protocol::ErrorCode;
+use utoipa::{
+    IntoParams,
+    openapi::{OpenApi, RefOr},
+};
 
-use super::{body::unread, unavailable};
+use super::{IdempotencyKey, body::unread, unavailable};
 use crate::{
     http::{Caller, KeptProblem, Problem, bearer},
     rest::Api,
@@ -30,6 +34,26 @@ const PATIENCE: u64 = 60 * 1_000;
 /// Bytes of an answer that is kept, at most.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// Headers of an answer that are kept with it.
+const KEPT: [HeaderName; 7] = [
+    header::CONTENT_TYPE,
+    header::LOCATION,
+    header::ETAG,
+    header::LINK,
+    header::VARY,
+    header::CACHE_CONTROL,
+    HeaderName::from_static("accept-post"),
+];
+
+/// Says of every POST in `api` that it takes the header; of those that take no credentials it is not read.
+pub(crate) fn document(api: &mut OpenApi) {
+    for operation in api.paths.paths.values_mut().filter_map(|item| item.post.as_mut()) {
+        if operation.security.is_none() {
+            operation.parameters.get_or_insert_default().extend(IdempotencyKey::into_params(|| None).into_iter().map(RefOr::T));
+        }
+    }
+}
+
 /// The layer of routes that keep their answers.
 pub(crate) async fn once(State(api): State<Api>, request: Request, next: Next) -> Response {
     // Who is nobody yet has no answers that could be kept.
@@ -41,7 +65,8 @@ pub(crate) async fn once(State(api): State<Api>, request: Request, next: Next) -
 
 async fn keep(api: &Api, request: Request, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let name = parts.headers[KEY].to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let is_key = |key: &&str| (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|sign| sign.is_ascii_graphic());
+    let name = parts.headers[KEY].to_str().ok().filter(is_key);
     let Some(name) = name else {
         return Err(Problem::new(ErrorCode::BadFrame, format!("an Idempotency-Key has 1 to {MAX_KEY} visible ASCII signs")));
     };
@@ -95,9 +120,8 @@ async fn taken(response: Response) -> (Response, Option<Answer>) {
     let Ok(bytes) = to_bytes(body, MAX_ANSWER).await else {
         return (Problem::new(ErrorCode::Internal, "the answer is too long").into_response(), None);
     };
-    let kept = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::LINK, header::VARY, header::CACHE_CONTROL];
     let headers: serde_json::Map<String, serde_json::Value> =
-        kept.iter().filter_map(|name| Some((name.as_str().to_owned(), parts.headers.get(name)?.to_str().ok()?.into()))).collect();
+        KEPT.iter().filter_map(|name| Some((name.as_str().to_owned(), parts.headers.get(name)?.to_str().ok()?.into()))).collect();
     let answer = Answer { status: status.as_u16(), headers: serde_json::Value::Object(headers).to_string(), body: bytes.to_vec() };
     (Response::from_parts(parts, Body::from(bytes)), Some(answer))
 }

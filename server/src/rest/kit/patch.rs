@@ -13,9 +13,9 @@ use super::{Schemas, body::faults, common::fault, schemas::schema};
 use crate::http::Problem;
 
 /// For the document: a merge patch of a `T`. Every field may be missing; null gives one that `T` does not require its default.
-pub(crate) struct Patch<T>(PhantomData<fn() -> T>);
+pub(crate) struct PatchOf<T>(PhantomData<fn() -> T>);
 
-impl<T: ToSchema> PartialSchema for Patch<T> {
+impl<T: ToSchema> PartialSchema for PatchOf<T> {
     fn schema() -> RefOr<Schema> {
         let mut whole = schema::<T>();
         let required: Vec<String> = serde_json::from_value(whole["required"].take()).unwrap_or_default();
@@ -35,7 +35,7 @@ impl<T: ToSchema> PartialSchema for Patch<T> {
     }
 }
 
-impl<T: ToSchema> ToSchema for Patch<T> {
+impl<T: ToSchema> ToSchema for PatchOf<T> {
     fn name() -> Cow<'static, str> {
         format!("{}Patch", T::name()).into()
     }
@@ -64,9 +64,6 @@ pub(crate) fn patched<T: Serialize + DeserializeOwned + ToSchema + 'static>(
     old: &T,
     patch: &Value,
 ) -> Result<T, Problem> {
-    if !patch.is_object() {
-        return Err(fault("", "type", "a merge patch of this is an object"));
-    }
     let mut value = serde_json::to_value(old).unwrap_or_default();
     merge(&mut value, patch);
     let faults = faults::<T>(schemas, &mut value);
@@ -134,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_patch_may_leave_out_everything_and_null_what_need_not_be_given() {
-        let schema = schema::<Patch<Thing>>();
+        let schema = schema::<PatchOf<Thing>>();
         assert!(schema.get("required").is_none(), "{schema}");
         assert_eq!(schema["properties"]["name"]["type"], "string");
         assert_eq!(schema["properties"]["name"]["minLength"], 1);
         assert_eq!(schema["properties"]["worth"]["type"], json!(["integer", "null"]));
         assert!(schema["properties"]["worth"].get("default").is_none(), "{schema}");
-        assert_eq!(Patch::<Thing>::name(), "ThingPatch");
+        assert_eq!(PatchOf::<Thing>::name(), "ThingPatch");
     }
 }

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{
         RefOr, Required,
         path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::Schema,
+        schema::{Schema, SchemaType, Type},
     },
 };
 
@@ -83,7 +83,10 @@ pub(crate) fn parameters<T: ToSchema>() -> Vec<Parameter> {
     let RefOr::T(Schema::Object(object)) = T::schema() else { return Vec::new() };
     let parameter = |(name, mut schema): (String, RefOr<Schema>)| {
         let description = match &mut schema {
-            RefOr::T(Schema::Object(object)) => object.description.take(),
+            RefOr::T(Schema::Object(object)) => {
+                without_null(&mut object.schema_type);
+                object.description.take()
+            }
             _ => None,
         };
         let is_required = if required.contains(&name) { Required::True } else { Required::False };
@@ -96,6 +99,16 @@ pub(crate) fn parameters<T: ToSchema>() -> Vec<Parameter> {
             .build()
     };
     object.properties.into_iter().map(parameter).collect()
+}
+
+/// A parameter that is optional is not there, which is not null.
+fn without_null(kind: &mut SchemaType) {
+    if let SchemaType::Array(kinds) = kind {
+        kinds.retain(|kind| *kind != Type::Null);
+        if let [one] = &**kinds {
+            *kind = SchemaType::Type(one.clone());
+        }
+    }
 }
 
 /// Makes the fields of a type parameters of the operations that name it in `params(…)`.
@@ -152,5 +165,7 @@ mod tests {
         let names: Vec<_> = parameters.iter().map(|parameter| (&*parameter.name, parameter.required == Required::True)).collect();
         assert_eq!(names, [("after", false), ("deep", false), ("name", true)]);
         assert_eq!(parameters[0].description.as_deref(), Some("The first."));
+        let kinds = parameters.iter().map(|parameter| serde_json::json!(parameter)["schema"]["type"].clone());
+        assert_eq!(kinds.collect::<Vec<_>>(), ["integer", "boolean", "string"]);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dashmap::DashMap;
-use jsonschema::{Validator, error::ValidationErrorKind};
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -62,8 +62,7 @@ impl Checked {
     pub(crate) fn faults(&self, value: &Value, at: impl Fn(String) -> At) -> Vec<Fault> {
         let mut faults = Vec::new();
         for error in self.validator.iter_errors(value).take(MAX_FAULTS) {
-            let pointer = error.instance_path().as_str().to_owned();
-            explain(error.kind(), &pointer, &mut |pointer, code, detail| faults.push(Fault { at: at(pointer), code, detail }));
+            explain(&error, &mut |pointer, code, detail| faults.push(Fault { at: at(pointer), code, detail }));
         }
         faults.truncate(MAX_FAULTS);
         faults
@@ -75,9 +74,17 @@ pub(crate) fn schema<T: ToSchema>() -> Value {
     serde_json::to_value(T::schema()).unwrap_or_default()
 }
 
-/// A fault for each thing that `kind` says, by pointer, code and text.
-fn explain(kind: &ValidationErrorKind, pointer: &str, note: &mut dyn FnMut(String, &'static str, String)) {
+/// A fault for each thing that `error` says, by pointer, code and text.
+fn explain(error: &ValidationError<'_>, note: &mut dyn FnMut(String, &'static str, String)) {
     use ValidationErrorKind as Kind;
+    let (kind, pointer) = (error.kind(), error.instance_path().as_str());
+    if let Kind::OneOfNotValid { context } = kind
+        && let [null, other] = &**context
+        && matches!(&**null, [error] if matches!(error.kind(), Kind::Type { .. }))
+    {
+        // What may be missing is null or a text, say: that it is not null tells nothing.
+        return other.iter().for_each(|error| explain(error, note));
+    }
     let below = |name: &str| format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
     let mut here = |code, detail: String| note(pointer.to_owned(), code, detail);
     match kind {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     http::{Caller, Problem},
+    rest::kit,
     session::Backend,
     store::uploads::Upload,
     upload::{Uploads, is_shown_inline},
@@ -35,10 +36,13 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
         ("id" = String, Path, description = "The upload's id."),
         ("Range" = Option<String>, Header, description = "The bytes that are wanted: `bytes=0-499`, `bytes=500-`, `bytes=-500`."),
         ("If-Range" = Option<String>, Header, description = "An ETag: the range counts only if it is still the file's."),
+        kit::IfNoneMatch, kit::MaybeIfMatchHeader,
     ),
     responses(
-        (status = 200, description = "The file.", content((intake::Bytes = "*/*"))),
-        (status = 206, description = "The part of it that was asked for.", content((intake::Bytes = "*/*"))),
+        (status = 200, description = "The file, of its own media type.", content((intake::Bytes = "*/*")),
+            headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Disposition" = String))),
+        (status = 206, description = "The part of it that was asked for.", content((intake::Bytes = "*/*")),
+            headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Disposition" = String), ("Content-Range" = String))),
         (status = 304, description = "It is as `If-None-Match` says."),
         (status = 416, description = "None of the bytes of `Range` is there."),
     )

@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, StatusCode, header};
+use hubbub_protocol::ErrorCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -14,7 +15,7 @@ use super::{View, channel, name, unreadable};
 use crate::{
     auth::Act,
     http::{At, Caller, Fault, Problem},
-    rest::kit::{Query, Wants, created, query, tag},
+    rest::kit::{KEY, Query, Wants, created, query, tag},
     session::Backend,
     store::uploads::Upload,
     upload::{NewUpload, Uploads},
@@ -53,11 +54,12 @@ pub(super) struct Form {
 /// Upload a file
 ///
 /// The body is the file, of whatever media type, or a form with the file as its only part. It is stored before it is answered; a body that
-/// breaks off leaves nothing. An upload that is attached to no message is deleted after a day (`uploads.orphans_after`).
+/// breaks off leaves nothing. An `Idempotency-Key` is refused (400): whoever does not know whether a file has come lists the uploads by its
+/// `sha256`. An upload that is attached to no message is deleted after a day (`uploads.orphans_after`).
 #[utoipa::path(
     post, path = "/v1/uploads", tag = "uploads", operation_id = "createUpload", params(Place),
     request_body(content((Bytes = "application/octet-stream"), (Form = "multipart/form-data"))),
-    responses((status = 201, description = "It is stored.", body = View, headers(("Location" = String, description = "Where it is."))))
+    responses((status = 201, description = "It is stored.", body = View, headers(("Location" = String), ("ETag" = String))), (status = 408, description = "The body came too slowly."))
 )]
 pub(super) async fn create(
     wants: Wants,
@@ -67,6 +69,10 @@ pub(super) async fn create(
     Query(place): Query<Place>,
     request: Request,
 ) -> Result<Response, Problem> {
+    if request.headers().contains_key(&KEY) {
+        let text = "an upload takes no Idempotency-Key, since its bytes are not kept to be compared: send it again without, and delete what is double";
+        return Err(Problem::new(ErrorCode::BadFrame, text));
+    }
     let channel = place.channel.as_deref().map(channel).transpose()?;
     if let Some(channel) = &channel {
         backend.access.may(&identity, Act::Upload, channel).await?;
