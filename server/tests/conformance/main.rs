@@ -15,6 +15,7 @@ mod amend;
 mod bounds;
 mod browsers;
 mod cluster;
+mod contract;
 mod credentials;
 mod ephemeral;
 mod frames;
