@@ -194,6 +194,8 @@ pub fn router(api: Api) -> Router {
     kit::document_keys(&mut document);
     let (streams, of_streams) = uploads::streams().split_for_parts();
     document.merge(of_streams);
+    let (plain, of_plain) = plain::router().split_for_parts();
+    document.merge(of_plain);
     let (guests, of_guests) = guests::router().split_for_parts();
     if api.backend.config.page.enabled {
         document.merge(of_guests);
@@ -216,7 +218,7 @@ pub fn router(api: Api) -> Router {
         .layer(TimeoutLayer::with_status_code(http::StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED).and(NotForContentType::new("text/event-stream"))))
         .layer(map_response(coded));
-    let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain::router());
+    let sockets = Router::new().route("/v1/ws", axum::routing::any(crate::transport::websocket::upgrade)).merge(plain);
     let streams = streams.layer(from_fn_with_state((api.backend.clone(), api.rates.clone()), rates));
     timed
         .merge(streams)

@@ -46,7 +46,7 @@ impl Place {
                 "http.rate=0",
                 "accounts.access_life=2h",
                 "page.guests=on",
-                "session.heartbeat=1s",
+                "session.heartbeat=50ms",
                 "namespaces.default.account_grants=subscribe,publish,history",
             ],
         ]
@@ -121,8 +121,10 @@ impl Place {
             let headers = format!("headers = {{ Authorization = \"Bearer {token}\" }}");
             write!(config, "[[operations]]\ninclude-operation-id = \"{operation}\"\n{headers}\n").unwrap();
         }
-        // 428 is what RFC 6585 has for a missing `If-Match`.
-        config + "[checks.missing_required_header]\nexpected-statuses = [400, 401, 403, 406, 415, 422, 428]\n"
+        // 428 is what RFC 6585 has for a missing `If-Match`, and 410 is no less a refusal than 404.
+        config
+            + "[checks.missing_required_header]\nexpected-statuses = [400, 401, 403, 406, 415, 422, 428]\n"
+            + "[checks.negative_data_rejection]\nexpected-statuses = [400, 401, 403, 404, 405, 406, 409, 410, 415, 422, 428, 429]\n"
     }
 }
 

@@ -72,7 +72,7 @@ fn tags(document: &Value) -> Value {
 }
 
 /// What the resources are.
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 14] = [
     ("accounts", "Registering, logging in, tokens."),
     ("api-keys", "Keys of backends."),
     ("audit", "Who did what."),
@@ -84,6 +84,7 @@ const TAGS: [(&str, &str); 13] = [
     ("messages", "Messages as they stand now: with their edits, without what was deleted."),
     ("server", "What backends do, many things in one request."),
     ("sessions", "Logins, by device."),
+    ("sessions over HTTP", "What a socket does, where there are no sockets: PROTOCOL.md, section 9."),
     ("uploads", "Files."),
     ("users", "Everybody who was ever seen."),
 ];

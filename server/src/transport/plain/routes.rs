@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, FromRef, FromRequest, Path, RawQuery, Request, State},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::head,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hubbub_protocol::{Cursor, ErrorCode, frame::SubscribeChannel, limits};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Plain,
@@ -34,19 +35,20 @@ const BODY: Duration = Duration::from_secs(30);
 /// Channels in the query of one `GET`.
 const MAX_CHANNELS: usize = 512;
 
-/// The routes. The state brings a [`Plain`] and, for who is asking, a [`Backend`].
-pub fn router<S>() -> Router<S>
+/// The routes, each with its place in the document. The state brings a [`Plain`] and, for who is asking, a [`Backend`].
+pub fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Plain>: FromRef<S>,
     Arc<Backend>: FromRef<S>,
 {
-    Router::new()
-        .route("/v1/sse", get(stream).head(no_head).post(open_stream))
-        .route("/v1/sse/{session}", post(up).delete(end))
-        .route("/v1/poll", post(open_polls))
-        .route("/v1/poll/{session}", get(poll).post(up).delete(end))
-        .route("/v1/tickets", post(ticket))
+    OpenApiRouter::new()
+        .routes(routes!(stream, open_stream))
+        .route("/v1/sse", head(no_head))
+        .routes(routes!(up, end))
+        .routes(routes!(open_polls))
+        .routes(routes!(poll, up_polled, end_polled))
+        .routes(routes!(ticket))
         .layer(DefaultBodyLimit::max(limits::MAX_FRAME))
 }
 
@@ -67,7 +69,22 @@ impl<S: Send + Sync> FromRequest<S> for Said {
     }
 }
 
-/// Opens a stream for a client that says itself where it stands.
+/// An event of a stream.
+#[derive(ToSchema)]
+#[schema(as = StreamEvent)]
+#[allow(dead_code)] // For the document: events are written as bytes.
+struct Event {
+    /// A frame, as JSON.
+    data: String,
+}
+
+/// Open a session as a stream of events
+///
+/// The body is what a client's first WebSocket message would be: frames of JSON back to back, `connect` first. Each event is a frame. The
+/// AsyncAPI document describes frames.
+#[utoipa::path(post, path = "/v1/sse", tag = "sessions over HTTP", operation_id = "openStream", extensions(("x-json-alone" = json!(true))),
+    request_body(content = Option<serde_json::Value>, content_type = "application/json", example = json!({ "type": "connect", "id": 1 })),
+    responses((status = 200, description = "The stream, which goes on for as long as the session does.", body = Event, content_type = "text/event-stream")))]
 async fn open_stream(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
     plain.endpoint.welcome()?;
     let admission = plain.endpoint.admit()?;
@@ -80,7 +97,18 @@ async fn no_head() -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")]).into_response()
 }
 
-/// Opens a stream for what can only `GET`: by a header, by a ticket, or by the id of the last event.
+/// Open a session for what can only GET
+///
+/// As if `connect` and, if there are channels, `subscribe` had been sent. Who asks says the header `Authorization`; or a ticket; or the id of
+/// the last event, by which an `EventSource` comes back.
+#[utoipa::path(get, path = "/v1/sse", tag = "sessions over HTTP", operation_id = "getStream", security((), ("token" = []), ("apiKey" = [])),
+    params(
+        ("channel" = Option<Vec<String>>, Query, description = "A channel to subscribe to, perhaps with a cursor behind a semicolon: `room:1;EPOCH:SEQ`. At most 512."),
+        ("ticket" = Option<String>, Query, description = "A ticket of `POST /v1/tickets`."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event, as an `EventSource` sends it."),
+    ),
+    responses((status = 200, description = "The stream, which goes on for as long as the session does.", body = Event, content_type = "text/event-stream"),
+        (status = 204, description = "What the id stands for is over: do not come back."), (status = 401, description = "Nobody knows who asks."), (status = 403, description = "It is not allowed.")))]
 async fn stream(State(plain): State<Arc<Plain>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
     let asked = channels(&query)?;
@@ -147,7 +175,23 @@ fn event_stream(body: Body) -> Response {
     (headers, body).into_response()
 }
 
-/// Opens a session that is polled, and answers with its first batch.
+/// Frames that waited.
+#[derive(ToSchema)]
+#[allow(dead_code)] // For the document: batches are written frame by frame.
+struct Batch {
+    /// Its number, to be acknowledged by the next poll.
+    batch: u64,
+    /// Frames, as they would come over a socket.
+    #[schema(value_type = Vec<Object>)]
+    frames: Vec<serde_json::Value>,
+}
+
+/// Open a session that is polled
+///
+/// Like `POST /v1/sse`; the answer is the first batch of frames.
+#[utoipa::path(post, path = "/v1/poll", tag = "sessions over HTTP", operation_id = "openPolls", extensions(("x-json-alone" = json!(true))),
+    request_body(content = Option<serde_json::Value>, content_type = "application/json", example = json!({ "type": "connect", "id": 1 })),
+    responses((status = 200, description = "The first batch.", body = Batch), (status = 408, description = "The body came too slowly."), (status = 410, description = "The session ended at once.")))]
 async fn open_polls(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
     plain.endpoint.welcome()?;
     let admission = plain.endpoint.admit()?;
@@ -178,6 +222,14 @@ impl Drop for Stillborn {
     }
 }
 
+/// Poll a session
+///
+/// Waits until there are frames, for `wait` milliseconds at most, and gets an empty batch then.
+#[utoipa::path(get, path = "/v1/poll/{session}", tag = "sessions over HTTP", operation_id = "poll", extensions(("x-json-alone" = json!(true))),
+    params(("session" = String, Path, description = "`session` of `connect`'s result."),
+        ("ack" = u64, Query, description = "The last batch that was received; that before it, to get the last one again."),
+        ("wait" = Option<u64>, Query, description = "How long to wait, in milliseconds; as long as a heartbeat if it is missing.")),
+    responses((status = 200, description = "The next batch.", body = Batch), (status = 409, description = "It is not the last batch."), (status = 410, description = "The session has ended.")))]
 async fn poll(
     State(plain): State<Arc<Plain>>,
     Caller(identity): Caller,
@@ -196,12 +248,37 @@ fn batch(body: Bytes) -> Response {
     (headers, body).into_response()
 }
 
-#[derive(Serialize)]
+/// That frames were handed to the session.
+#[derive(Serialize, ToSchema)]
 struct Applied {
+    /// The number of the POST.
     n: u64,
 }
 
-/// Frames from a client.
+/// Send frames to a polled session
+///
+/// As to a stream.
+#[utoipa::path(post, path = "/v1/poll/{session}", tag = "sessions over HTTP", operation_id = "sendToPolls", extensions(("x-json-alone" = json!(true))),
+    params(("session" = String, Path, description = "`session` of `connect`'s result."), ("n" = u64, Query, minimum = 1, description = "Which POST of the session this is: 1, 2, 3 …")),
+    request_body(content = Option<serde_json::Value>, content_type = "application/json", example = json!({ "type": "ping", "id": 2 })),
+    responses((status = 200, description = "They were handed to the session.", body = Applied), (status = 408, description = "The body came too slowly."), (status = 410, description = "The session has ended.")))]
+async fn up_polled(
+    plain: State<Arc<Plain>>,
+    caller: Caller,
+    session: Path<String>,
+    query: RawQuery,
+    said: Said,
+) -> Result<Response, Problem> {
+    up(plain, caller, session, query, said).await
+}
+
+/// Send frames to a stream
+///
+/// Applied in order, each POST once: one is safe to repeat with its number. Replies come by the stream.
+#[utoipa::path(post, path = "/v1/sse/{session}", tag = "sessions over HTTP", operation_id = "sendToStream", extensions(("x-json-alone" = json!(true))),
+    params(("session" = String, Path, description = "`session` of `connect`'s result."), ("n" = u64, Query, minimum = 1, description = "Which POST of the session this is: 1, 2, 3 …")),
+    request_body(content = Option<serde_json::Value>, content_type = "application/json", example = json!({ "type": "ping", "id": 2 })),
+    responses((status = 200, description = "They were handed to the session.", body = Applied), (status = 408, description = "The body came too slowly."), (status = 410, description = "The session has ended.")))]
 async fn up(
     State(plain): State<Arc<Plain>>,
     Caller(identity): Caller,
@@ -216,24 +293,80 @@ async fn up(
     Ok(axum::Json(Applied { n }).into_response())
 }
 
+/// End a polled session
+#[utoipa::path(delete, path = "/v1/poll/{session}", tag = "sessions over HTTP", operation_id = "endPolls",
+    params(("session" = String, Path, description = "`session` of `connect`'s result.")),
+    responses((status = 204, description = "It has ended."), (status = 410, description = "It had ended before.")))]
+async fn end_polled(plain: State<Arc<Plain>>, caller: Caller, session: Path<String>) -> Result<StatusCode, Problem> {
+    end(plain, caller, session).await
+}
+
+/// End the session of a stream
+#[utoipa::path(delete, path = "/v1/sse/{session}", tag = "sessions over HTTP", operation_id = "endStream",
+    params(("session" = String, Path, description = "`session` of `connect`'s result.")),
+    responses((status = 204, description = "It has ended."), (status = 410, description = "It had ended before.")))]
 async fn end(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Path(session): Path<String>) -> Result<StatusCode, Problem> {
     plain.wish(&session, &identity, Wish::End).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What a ticket is to subscribe to.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = NewTicket, example = json!({ "channels": [{ "channel": "room:1" }] }))]
 struct Wanted {
+    /// Channels to subscribe to.
+    #[schema(value_type = Vec<Subscribed>, max_items = 64)]
     channels: Vec<SubscribeChannel>,
 }
 
-#[derive(Serialize)]
+/// A channel to subscribe to.
+#[derive(ToSchema)]
+#[schema(as = TicketChannel)]
+#[allow(dead_code)] // For the document: the protocol's own.
+struct Subscribed {
+    /// Its name. A bad one is refused alone, when the ticket is used.
+    channel: String,
+    /// Resume behind this place: `{epoch?, seq}`.
+    since: Option<Since>,
+    /// What to do when this subscriber is slow: `close` or `latest`.
+    #[schema(pattern = "^(close|latest)$")]
+    slow: Option<String>,
+    /// Wants to see who comes and goes.
+    #[schema(default = false)]
+    #[serde(default)]
+    presence: bool,
+}
+
+/// A place in a log.
+#[derive(ToSchema)]
+#[schema(as = TicketCursor)]
+#[allow(dead_code)] // As above.
+struct Since {
+    /// The epoch of the entry there; 0 if it is missing.
+    #[schema(minimum = 0, maximum = 9007199254740991i64)]
+    #[serde(default)]
+    epoch: u64,
+    /// Which entry; 0 is before the first.
+    #[schema(minimum = 0, maximum = 9007199254740991i64)]
+    seq: u64,
+}
+
+/// What opens a stream, once.
+#[derive(Serialize, ToSchema)]
 struct Ticket {
+    /// For `GET /v1/sse?ticket=…`.
     ticket: String,
+    /// Until when it is good, in Unix milliseconds.
     expires_at: u64,
 }
 
+/// Make a ticket
+///
+/// For a browser's `EventSource`, which can send no header: good once, for 15 seconds.
+#[utoipa::path(post, path = "/v1/tickets", tag = "sessions over HTTP", operation_id = "createTicket", extensions(("x-json-alone" = json!(true))),
+    request_body(content = Option<Wanted>, content_type = "application/json"),
+    responses((status = 201, description = "A ticket.", body = Ticket), (status = 408, description = "The body came too slowly.")))]
 async fn ticket(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
     let wanted: Wanted = match body.is_empty() {
         true => Wanted::default(),
@@ -241,6 +374,10 @@ async fn ticket(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(
             Problem::new(ErrorCode::BadFrame, format!("the body is not {{channels?: [{{channel, since?, slow?, presence?}}]}}: {error}"))
         })?,
     };
+    let is_beyond = |since: &Cursor| since.epoch.max(since.seq) > limits::MAX_INTEGER;
+    if wanted.channels.iter().any(|channel| channel.since.as_ref().is_some_and(is_beyond)) {
+        return Err(Problem::new(ErrorCode::OutOfRange, "a cursor's numbers are below 2⁵³"));
+    }
     let Identity { expires_at: until, .. } = identity;
     let (ticket, expires_at) = plain.ticket(&Passport { identity, channels: wanted.channels }).await?;
     let mut response = (StatusCode::CREATED, axum::Json(Ticket { ticket, expires_at: expires_at.min(until) })).into_response();

@@ -151,6 +151,10 @@ async fn a_ticket_takes_a_token_and_bounds(pair: Pair) {
         (post("[".to_owned()).with_token(&token), refusal(400, "bad_frame")),
         (post(json!({"channel": "room:1"}).to_string()).with_token(&token), refusal(400, "bad_frame")),
         (post(channels(65).to_string()).with_token(&token), refusal(400, "out_of_range")),
+        (
+            post(json!({"channels": [{"channel": "room:1", "since": {"seq": 1_u64 << 53}}]}).to_string()).with_token(&token),
+            refusal(400, "out_of_range"),
+        ),
         (Request::get("/v1/sse?ticket=never-was"), refusal(401, "unauthorized")),
         (Request::get("/v1/sse?ticket="), refusal(401, "unauthorized")),
         (Request::get("/v1/sse"), refusal(401, "unauthorized")),
