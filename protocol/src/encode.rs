@@ -154,6 +154,7 @@ impl ClientFrame {
                 .uint("id", connect.id.into())
                 .maybe(connect.token.as_deref(), |map, token| map.str("token", token))
                 .maybe(connect.client.as_deref(), |map, client| map.str("client", client))
+                .maybe(connect.auto.as_ref(), |map, auto| map.value("auto", auto))
                 .end(),
             ClientFrame::Refresh { id, token } => {
                 Map::frame(format, self.type_name(), out).uint("id", (*id).into()).str("token", token).end()
@@ -247,6 +248,25 @@ impl Entry {
     }
 }
 
+impl Subscribed {
+    /// Appends it as a `subscribed` frame.
+    pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
+        let map = Map::frame(format, "subscribed", out).str("channel", &self.channel);
+        match &self.error {
+            Some(error) => map.value("error", error).end(),
+            None => map
+                .value("durable", &self.durable)
+                .maybe(self.head.as_ref(), |map, head| map.value("head", head))
+                .maybe(self.recovered.as_ref(), |map, recovered| map.value("recovered", recovered))
+                .maybe(self.from, |map, from| map.uint("from", from))
+                .maybe(self.to, |map, to| map.uint("to", to))
+                .maybe(self.reason.as_ref(), |map, reason| map.value("reason", reason))
+                .maybe(self.presence.as_ref(), |map, presence| map.value("presence", presence))
+                .end(),
+        }
+    }
+}
+
 impl ServerFrame {
     /// Appends the frame to `out`. A server writes replies and entries by [`reply`] and [`Entry::encode`].
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
@@ -282,6 +302,7 @@ impl ServerFrame {
                 .maybe(present(&change.left), |map, left| map.value("left", left))
                 .maybe(change.members.as_ref(), |map, members| map.value("members", members))
                 .end(),
+            ServerFrame::Subscribed(subscribed) => subscribed.encode(format, out),
             ServerFrame::Unsubscribed { channel, error } => {
                 Map::frame(format, "unsubscribed", out).str("channel", channel.as_str()).error(error).end()
             }

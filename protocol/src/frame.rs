@@ -99,6 +99,32 @@ pub struct Connect {
     /// The client's name and version, for logs.
     #[cfg_attr(feature = "asyncapi", schemars(length(max = crate::limits::MAX_CLIENT)))]
     pub client: Option<String>,
+    /// The server begins subscriptions by itself; it tells of each by [`ServerFrame::Subscribed`].
+    pub auto: Option<Auto>,
+}
+
+/// `auto` of `connect`: how the server subscribes this connection by itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Auto {
+    /// Where to resume; channels of which the user is no member are subscribed to as well, if he may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub since: Vec<Since>,
+    /// What to do when this subscriber is slow; the namespace's policy if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
+    /// Wants to see members come and go, where the namespace has presence and the user may.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub presence: bool,
+}
+
+/// How far a client has come in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Since {
+    /// The channel's name; checked when it is handled, so that one bad name fails alone.
+    pub channel: String,
+    /// Resume after this cursor.
+    #[serde(flatten)]
+    pub cursor: Cursor,
 }
 
 /// One channel of `subscribe`.
@@ -196,6 +222,8 @@ pub enum ServerFrame {
     },
     /// Members of a channel that came and went.
     Presence(PresenceChange),
+    /// A subscription that the server has begun by itself, or why it has not: the same as one channel of `subscribe`'s result.
+    Subscribed(Box<Subscribed>),
     /// A subscription ended by the server.
     Unsubscribed {
         /// Its channel.
@@ -379,7 +407,7 @@ pub struct Channels<T> {
     pub channels: Vec<T>,
 }
 
-/// One channel of `subscribe`'s result: either `error`, or the rest.
+/// One channel of `subscribe`'s result, and the frame `subscribed`: either `error`, or the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Subscribed {

@@ -4,11 +4,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use hubbub_protocol::{Format, limits::MAX_CLIENT};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::{
-    Client,
+    AutoOptions, Begun, Client,
     backoff::Backoff,
+    begun::{Starts, WAITING},
     token::{BoxError, Tokens},
 };
 
@@ -155,7 +157,18 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(self) -> Client {
-        Client::start(self.settings)
+        Client::start(self.settings, None)
+    }
+
+    /// The same, and the server subscribes the client by itself: see [`Begun`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect_auto(self, options: AutoOptions) -> (Client, Begun) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let starts = Starts { options, buffer: self.settings.buffer, sender };
+        let client = Client::start(self.settings, Some(starts));
+        (client.clone(), Begun::new(client, receiver))
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     Builder, Error, HistoryOptions, Message, PresenceOptions, State, Stats, SubscribeOptions, Subscription,
+    begun::Starts,
     buffer::Buffer,
     builder::Settings,
     inbox::{Control, HistoryAsk, Inbox, NewPublish, NewRequest, NewSubscription, Note, PresenceAsk, QUEUE},
@@ -56,7 +57,7 @@ impl Client {
         Builder::new(url.as_ref())
     }
 
-    pub(crate) fn start(settings: Settings) -> Self {
+    pub(crate) fn start(settings: Settings, starts: Option<Starts>) -> Self {
         let settings = Arc::new(settings);
         let counters = Arc::new(Counters::default());
         let (state_sender, state) = watch::channel(State::Connecting { attempt: 0 });
@@ -64,7 +65,7 @@ impl Client {
         let (control, control_receiver) = mpsc::channel(QUEUE);
         let (publishes, publishes_receiver) = mpsc::channel(QUEUE);
         let inbox = Inbox { notes: notes_receiver, control: control_receiver, publishes: publishes_receiver, published: Vec::new() };
-        tokio::spawn(task::run(settings.clone(), inbox, state_sender, counters.clone()));
+        tokio::spawn(task::run(settings.clone(), starts, inbox, state_sender, counters.clone()));
         Self {
             shared: Arc::new(Shared {
                 settings,

@@ -23,6 +23,7 @@
 
 mod backoff;
 mod batch;
+mod begun;
 mod buffer;
 mod builder;
 mod client;
@@ -42,6 +43,7 @@ mod task;
 mod testing;
 mod token;
 
+pub use begun::{AutoOptions, Began, Begun};
 pub use builder::{Builder, UrlError};
 pub use client::Client;
 pub use error::{Error, ProtocolError, TransportError};

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use hubbub_protocol::{
     Format, ServerFrame,
-    frame::{Connected, Disconnect},
+    frame::{Auto, Connected, Disconnect, RequestId},
+    limits::MAX_FRAME,
 };
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use crate::{
     Error, ProtocolError,
     backoff::Backoff,
     batch::{Batch, Ids},
+    begun::Starts,
     clock::ServerClock,
     inbox::{Control, NewPublish, Note},
     publishes::Publishes,
@@ -20,6 +22,9 @@ use crate::{
     subscriptions::Subscriptions,
 };
 
+/// Bytes of what is behind `connect` in its message, at most: a token has its place beside it.
+const GREETING: u64 = MAX_FRAME as u64 / 2;
+
 /// What the task does after a word from a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -27,6 +32,17 @@ pub(crate) enum Then {
     Continue,
     /// Ends.
     Close,
+}
+
+/// The first that is said on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Greeting {
+    /// The number of `connect`.
+    pub id: RequestId,
+    /// The server begins subscriptions.
+    pub auto: Option<Auto>,
+    /// Frames behind it: what is subscribed to before the server begins anything, each from its cursor.
+    pub subscribes: Vec<u8>,
 }
 
 /// Subscriptions, publishes and requests, across connections.
@@ -40,11 +56,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub fn new(backoff: Backoff, counters: Arc<Counters>) -> Self {
+    pub fn new(backoff: Backoff, counters: Arc<Counters>, starts: Option<Starts>) -> Self {
         Self {
             ids: Ids::default(),
             clock: None,
-            subscriptions: Subscriptions::new(backoff, counters.clone()),
+            subscriptions: Subscriptions::new(backoff, counters.clone(), starts),
             publishes: Publishes::new(backoff, counters),
             requests: Requests::default(),
         }
@@ -74,6 +90,20 @@ impl Session {
             Control::Close => return Then::Close,
         }
         Then::Continue
+    }
+
+    /// What is said first. Only where the server begins subscriptions does it say what to resume: then nothing of that begins anew.
+    pub fn greeting(&mut self, format: Format) -> Greeting {
+        let id = self.ids.next();
+        let Some(auto) = self.subscriptions.auto() else { return Greeting { id, ..Greeting::default() } };
+        let mut batch = Batch::new(format, GREETING);
+        self.subscriptions.send(&mut self.ids, &mut batch);
+        Greeting { id, auto: Some(auto), subscribes: batch.finish().unwrap_or_default() }
+    }
+
+    /// Nobody has answered it.
+    pub fn unheard(&mut self) {
+        self.subscriptions.disconnected();
     }
 
     /// A connection stands.
@@ -124,6 +154,7 @@ impl Session {
             ServerFrame::Unsubscribed { channel, error } => self.subscriptions.unsubscribed(channel, error, now),
             ServerFrame::Disconnect(disconnect) => return Ok(Some(disconnect)),
             ServerFrame::Presence(change) => self.subscriptions.presence(change, now),
+            ServerFrame::Subscribed(answer) => self.subscriptions.begun(*answer, now),
             ServerFrame::Unknown => {}
         }
         Ok(None)

@@ -139,7 +139,7 @@ impl Speech {
 /// `connect`, and `subscribe` if there is anything to listen to.
 fn opening(token: Option<String>, role: &Role, format: Format) -> Vec<u8> {
     let mut out = Vec::new();
-    ClientFrame::Connect(Connect { id: CONNECT, token, client: Some("hubbub-loadtest".to_owned()) }).encode(format, &mut out);
+    ClientFrame::Connect(Connect { id: CONNECT, token, client: Some("hubbub-loadtest".to_owned()), auto: None }).encode(format, &mut out);
     let channels = role.wanted();
     if !channels.is_empty() {
         ClientFrame::Subscribe { id: SUBSCRIBE, channels }.encode(format, &mut out);
@@ -159,7 +159,7 @@ fn heard(frame: ServerFrame, role: &Role) -> Vec<Heard> {
         }
         Frame::Disconnect(disconnect) => vec![Heard::Refused(format!("disconnect {}: {}", disconnect.code, disconnect.reason))],
         Frame::Skip(skip) => vec![Heard::Refused(format!("{} entries skipped: {}", skip.count, skip.reason.as_str()))],
-        Frame::Entry(_) | Frame::Heads { .. } | Frame::Unknown => Vec::new(),
+        Frame::Entry(_) | Frame::Heads { .. } | Frame::Subscribed(_) | Frame::Unknown => Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Codec, DecodeError, reader::Reader};
 use crate::{
     ErrorCode,
-    frame::{ClientFrame, Connect, History, PresenceRequest, Publish, Slow, SubscribeChannel},
+    frame::{Auto, ClientFrame, Connect, History, PresenceRequest, Publish, Since, Slow, SubscribeChannel},
     limits::{MAX_CHANNELS, MAX_CLIENT, MAX_INTEGER, MAX_PRESENCE_PAGE, MAX_TOKEN, MAX_USER},
 };
 
@@ -38,7 +38,26 @@ fn connect<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Connect, DecodeErr
     if client.as_ref().is_some_and(|client| client.len() > MAX_CLIENT) {
         return Err(frame.bad(CLIENT));
     }
-    Ok(Connect { id: frame.id()?, token: token(frame)?, client: client.map(Into::into) })
+    Ok(Connect { id: frame.id()?, token: token(frame)?, client: client.map(Into::into), auto: auto(frame)? })
+}
+
+fn auto<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Option<Auto>, DecodeError> {
+    const AUTO: &str = "`auto` is not {since?: [at most 512 {channel, epoch?, seq}], slow?: close | latest, presence?: boolean}";
+    let Some(raw) = frame.fields.auto.filter(|raw| !C::is_null(*raw)) else { return Ok(None) };
+    let auto = frame.inside(raw, AUTO)?;
+    let since = match auto.fields.since.filter(|raw| !C::is_null(*raw)) {
+        Some(raw) => auto.items(Some(raw), MAX_CHANNELS, AUTO)?,
+        None => Vec::new(),
+    };
+    let since = since.into_iter().map(|item| {
+        let item = auto.inside(item, AUTO)?;
+        Ok(Since { channel: item.required_text(item.fields.channel, AUTO)?.into(), cursor: item.cursor(AUTO)? })
+    });
+    Ok(Some(Auto {
+        since: since.collect::<Result<_, _>>()?,
+        slow: slow(&auto, AUTO)?,
+        presence: auto.choice(auto.fields.presence, AUTO)?.unwrap_or(false),
+    }))
 }
 
 fn token<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Option<String>, DecodeError> {
@@ -62,14 +81,18 @@ fn subscribe_channel<'a, C: Codec<'a>>(item: &Reader<'a, C>, detail: &'static st
         Some(raw) if !C::is_null(raw) => Some(item.inside(raw, detail)?.cursor(detail)?),
         _ => None,
     };
-    let slow = match item.text(item.fields.slow, detail)?.as_deref() {
-        None => None,
-        Some("close") => Some(Slow::Close),
-        Some("latest") => Some(Slow::Latest),
-        Some(_) => return Err(item.bad(detail)),
-    };
+    let slow = slow(item, detail)?;
     let presence = item.choice(item.fields.presence, detail)?.unwrap_or(false);
     Ok(SubscribeChannel { channel: item.required_text(item.fields.channel, detail)?.into(), since, slow, presence })
+}
+
+fn slow<'a, C: Codec<'a>>(item: &Reader<'a, C>, detail: &'static str) -> Result<Option<Slow>, DecodeError> {
+    match item.text(item.fields.slow, detail)?.as_deref() {
+        None => Ok(None),
+        Some("close") => Ok(Some(Slow::Close)),
+        Some("latest") => Ok(Some(Slow::Latest)),
+        Some(_) => Err(item.bad(detail)),
+    }
 }
 
 fn unsubscribe_channels<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Vec<String>, DecodeError> {

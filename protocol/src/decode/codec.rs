@@ -76,5 +76,6 @@ fields! {
     retry_after = "retry_after", epoch = "epoch", seq = "seq", ordinal = "ordinal", entry_kind = "kind", refers = "ref",
     publisher = "publisher", time = "time", entries = "entries", from = "from", to = "to", count = "count",
     reason = "reason", reconnect_after = "reconnect_after", presence = "presence", user = "user",
-    connections = "connections", joined = "joined", left = "left", members = "members",
+    connections = "connections", joined = "joined", left = "left", members = "members", auto = "auto", durable = "durable",
+    head = "head", recovered = "recovered", error = "error",
 }

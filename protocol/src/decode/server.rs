@@ -9,7 +9,10 @@ use serde_json::value::RawValue;
 use super::{Codec, DecodeError, Fields, reader::Reader};
 use crate::{
     Cursor, Entry, Format, Kind, Place, Retry,
-    frame::{Disconnect, ErrorBody, Head, HistoryPage, Member, PresenceChange, RawResult, ServerFrame, Skip, SkipRange},
+    frame::{
+        Disconnect, ErrorBody, Head, HistoryPage, Member, PresenceChange, PresenceState, RawResult, ServerFrame, Skip, SkipRange,
+        Subscribed,
+    },
     json::Json,
     limits::{MAX_FRAME, MAX_INTEGER, MAX_MEMBERS},
     msgpack::Msgpack,
@@ -28,6 +31,7 @@ pub(super) fn frame<'a, C: Codec<'a>>(format: Format, input: &mut C::Input) -> R
         "skip" => ServerFrame::Skip(skip(&frame)?),
         "heads" => ServerFrame::Heads { time: frame.required_integer(frame.fields.time, "`time`")?, channels: heads(&frame)? },
         "presence" => ServerFrame::Presence(presence(&frame)?),
+        "subscribed" => ServerFrame::Subscribed(Box::new(subscribed(&frame)?)),
         "unsubscribed" => ServerFrame::Unsubscribed { channel: frame.channel()?, error: error_body(&frame)? },
         "disconnect" => ServerFrame::Disconnect(disconnect(&frame)?),
         _ => ServerFrame::Unknown,
@@ -122,6 +126,38 @@ fn members<'a, C: Codec<'a>>(
         Ok(Member { user: item.required_text(item.fields.user, detail)?.into(), connections: connections as u32 })
     };
     frame.items(Some(list), MAX_MEMBERS, detail)?.into_iter().map(member).collect::<Result<_, _>>().map(Some)
+}
+
+fn subscribed<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Subscribed, DecodeError> {
+    let fields = &frame.fields;
+    let channel = frame.required_text(fields.channel, "`channel`")?.into();
+    if let Some(raw) = fields.error.filter(|raw| !C::is_null(*raw)) {
+        let error = Some(error_body(&frame.inside(raw, "`error`")?)?);
+        return Ok(Subscribed { channel, error, ..Subscribed::default() });
+    }
+    let head = match fields.head.filter(|raw| !C::is_null(*raw)) {
+        Some(raw) => Some(frame.inside(raw, "`head`")?.cursor("`head`")?),
+        None => None,
+    };
+    let presence = match fields.presence.filter(|raw| !C::is_null(*raw)) {
+        Some(raw) => {
+            let state = frame.inside(raw, "`presence`")?;
+            let count = state.required_integer(state.fields.count, "`presence`")?;
+            Some(PresenceState { count, members: members(&state, state.fields.members, "`presence`")? })
+        }
+        None => None,
+    };
+    Ok(Subscribed {
+        channel,
+        durable: frame.choice(fields.durable, "`durable`")?.unwrap_or(false),
+        head,
+        recovered: frame.choice(fields.recovered, "`recovered`")?,
+        from: frame.integer(fields.from, MAX_INTEGER, "`from`")?,
+        to: frame.integer(fields.to, MAX_INTEGER, "`to`")?,
+        reason: frame.choice(fields.reason, "`reason`")?,
+        presence,
+        error: None,
+    })
 }
 
 fn disconnect<'a, C: Codec<'a>>(frame: &Reader<'a, C>) -> Result<Disconnect, DecodeError> {

@@ -66,16 +66,3 @@ proptest! {
         }
     }
 }
-
-fn subscribed_channel() -> impl Strategy<Value = Subscribed> {
-    let reasons = vec![Unrecovered::Epoch, Unrecovered::Expired, Unrecovered::TooFar, Unrecovered::Ephemeral, Unrecovered::Other];
-    let range = option::of((integer(), integer()));
-    let recovery = (option::of(any::<bool>()), range, option::of(prop::sample::select(reasons)));
-    let presence = (integer(), option::of(vec(member(), 0..20))).prop_map(|(count, members)| PresenceState { count, members });
-    (".{0,20}", any::<bool>(), option::of(cursor()), recovery, option::of(presence), option::of(error_body())).prop_map(
-        |(channel, durable, head, (recovered, range, reason), presence, error)| {
-            let (from, to) = range.unzip();
-            Subscribed { channel, durable, head, recovered, from, to, reason, presence, error }
-        },
-    )
-}

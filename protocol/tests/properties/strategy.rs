@@ -101,20 +101,21 @@ fn payload() -> impl Strategy<Value = Bytes> {
     plain_value().prop_map(|value| encoded(&value).into())
 }
 
+fn slow() -> impl Strategy<Value = Option<Slow>> {
+    option::of(prop::sample::select(vec![Slow::Close, Slow::Latest]))
+}
+
+fn auto() -> impl Strategy<Value = Auto> {
+    let since = (".{0,20}", cursor()).prop_map(|(channel, cursor)| Since { channel, cursor });
+    (vec(since, 0..20), slow(), any::<bool>()).prop_map(|(since, slow, presence)| Auto { since, slow, presence })
+}
+
 pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
-    let slow = option::of(prop::sample::select(vec![Slow::Close, Slow::Latest]));
-    let subscribe = (".{0,20}", option::of(cursor()), slow, any::<bool>()).prop_map(|(channel, since, slow, presence)| SubscribeChannel {
-        channel,
-        since,
-        slow,
-        presence,
-    });
+    let subscribe = (".{0,20}", option::of(cursor()), slow(), any::<bool>())
+        .prop_map(|(channel, since, slow, presence)| SubscribeChannel { channel, since, slow, presence });
     prop_oneof![
-        (request(), option::of(".{0,40}"), option::of(".{0,30}")).prop_map(|(id, token, client)| ClientFrame::Connect(Connect {
-            id,
-            token,
-            client
-        })),
+        (request(), option::of(".{0,40}"), option::of(".{0,30}"), option::of(auto()))
+            .prop_map(|(id, token, client, auto)| ClientFrame::Connect(Connect { id, token, client, auto })),
         (request(), ".{0,40}").prop_map(|(id, token)| ClientFrame::Refresh { id, token }),
         (request(), vec(subscribe, 0..20)).prop_map(|(id, channels)| ClientFrame::Subscribe { id, channels }),
         (request(), vec(".{0,20}", 0..20)).prop_map(|(id, channels)| ClientFrame::Unsubscribe { id, channels }),
@@ -159,6 +160,28 @@ pub fn member() -> impl Strategy<Value = Member> {
     (".{0,20}", any::<u32>()).prop_map(|(user, connections)| Member { user, connections })
 }
 
+/// One channel of the result of `subscribe`.
+pub fn subscribed_channel() -> impl Strategy<Value = Subscribed> {
+    let reasons = vec![Unrecovered::Epoch, Unrecovered::Expired, Unrecovered::TooFar, Unrecovered::Ephemeral, Unrecovered::Other];
+    let range = option::of((integer(), integer()));
+    let recovery = (option::of(any::<bool>()), range, option::of(prop::sample::select(reasons)));
+    let presence = (integer(), option::of(vec(member(), 0..20))).prop_map(|(count, members)| PresenceState { count, members });
+    (".{0,20}", any::<bool>(), option::of(cursor()), recovery, option::of(presence), option::of(error_body())).prop_map(
+        |(channel, durable, head, (recovered, range, reason), presence, error)| {
+            let (from, to) = range.unzip();
+            Subscribed { channel, durable, head, recovered, from, to, reason, presence, error }
+        },
+    )
+}
+
+/// One that the server has begun, or why it has not: never half of both.
+fn subscribed() -> impl Strategy<Value = Subscribed> {
+    subscribed_channel().prop_map(|one| match one {
+        Subscribed { channel, error: Some(error), .. } => Subscribed { channel, error: Some(error), ..Subscribed::default() },
+        whole => whole,
+    })
+}
+
 /// Any frame but `reply`, whose result is of one format: see `results.rs`.
 pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let range = (integer(), integer(), integer()).prop_map(|(epoch, from, to)| SkipRange { epoch, from, to });
@@ -178,6 +201,7 @@ pub fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (channel(), integer(), vec(member(), 0..20), vec(".{0,20}", 0..20), option::of(vec(member(), 0..20))).prop_map(
             |(channel, count, joined, left, members)| ServerFrame::Presence(PresenceChange { channel, count, joined, left, members })
         ),
+        subscribed().prop_map(|subscribed| ServerFrame::Subscribed(Box::new(subscribed))),
         (channel(), error_body()).prop_map(|(channel, error)| ServerFrame::Unsubscribed { channel, error }),
         (any::<u16>(), ".{0,20}", retry(), option::of(integer())).prop_map(|(code, reason, retry, reconnect_after)| {
             ServerFrame::Disconnect(Disconnect { code, reason, retry, reconnect_after })

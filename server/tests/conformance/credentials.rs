@@ -57,8 +57,7 @@ async fn a_token_that_does_not_verify_ends_the_connection(pair: Pair) {
 async fn a_token_may_come_with_the_upgrade(pair: Pair) {
     let server = pair.server().await;
     let mut peer = server.upgrade(Some(&server.token("alice"))).await.unwrap();
-    let connected: Connected =
-        peer.request(|id| ClientFrame::Connect(Connect { id, token: None, client: None })).await.unwrap().read().unwrap();
+    let connected: Connected = peer.request(|id| ClientFrame::Connect(Connect { id, ..Connect::default() })).await.unwrap().read().unwrap();
     assert_eq!(connected.user, "alice");
     let Err(Error::Http(response)) = server.upgrade(Some("nonsense")).await else { panic!("it was let in") };
     assert_eq!(response.status(), 401);

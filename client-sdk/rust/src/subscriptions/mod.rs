@@ -3,6 +3,7 @@
 //! A subscription is always in exactly one [`Phase`]. What comes for one that is not live is ignored, which is what makes
 //! unsubscribing and subscribing again in one breath safe: the server's answer to the second divides old from new.
 
+mod begun;
 mod sequence;
 mod tracked;
 mod wire;
@@ -22,6 +23,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     Error, Event, ProtocolError,
     backoff::Backoff,
+    begun::Starts,
     inbox::NewSubscription,
     state::{Counters, count},
 };
@@ -47,10 +49,14 @@ pub(crate) struct Subscriptions {
     leaving: HashMap<RequestId, Vec<Leaving>>,
     backoff: Backoff,
     counters: Arc<Counters>,
+    /// The server begins some by itself.
+    starts: Option<Starts>,
+    /// How many it has begun.
+    begun: u64,
 }
 
 impl Subscriptions {
-    pub fn new(backoff: Backoff, counters: Arc<Counters>) -> Self {
+    pub fn new(backoff: Backoff, counters: Arc<Counters>, starts: Option<Starts>) -> Self {
         Self {
             tracked: HashMap::new(),
             wanted: VecDeque::new(),
@@ -60,6 +66,8 @@ impl Subscriptions {
             leaving: HashMap::new(),
             backoff,
             counters,
+            starts,
+            begun: 0,
         }
     }
 

@@ -53,7 +53,7 @@ fn durable(head: u64) -> Subscribed {
 
 impl Bench {
     fn new(capacity: usize, since: Option<Cursor>) -> Self {
-        let mut table = Subscriptions::new(BACKOFF, Arc::default());
+        let mut table = Subscriptions::new(BACKOFF, Arc::default(), None);
         let buffer = Arc::new(Buffer::new(capacity));
         let (sender, answer) = oneshot::channel();
         let options = SubscribeOptions { since, ..Default::default() };
@@ -262,7 +262,7 @@ fn leaving_and_coming_back_is_said_in_that_order() {
 
 #[test]
 fn many_channels_are_asked_for_in_few_frames() {
-    let mut table = Subscriptions::new(BACKOFF, Arc::default());
+    let mut table = Subscriptions::new(BACKOFF, Arc::default(), None);
     let mut answers = Vec::new();
     for generation in 0..600 {
         let (answer, answered) = oneshot::channel();

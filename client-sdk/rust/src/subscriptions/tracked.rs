@@ -85,6 +85,24 @@ impl Tracked {
         }
     }
 
+    /// One that the server has begun.
+    pub fn begun(generation: u64, slow: Option<Slow>, wants_presence: bool, buffer: Arc<Buffer>) -> Self {
+        Self {
+            generation,
+            slow,
+            wants_presence,
+            phase: Phase::Wanted,
+            cursor: None,
+            buffer,
+            answer: None,
+            faults: 0,
+            live_since: None,
+            dropped: 0,
+            members: None,
+            untold: false,
+        }
+    }
+
     /// Whether the server holds it, or is being asked to.
     pub fn on_wire(&self) -> bool {
         matches!(self.phase, Phase::Asked(_) | Phase::Live)

@@ -16,8 +16,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+use open::Opened;
+
 use crate::{
     Error, State,
+    begun::Starts,
     builder::Settings,
     inbox::{Control, Inbox, Received},
     session::{Session, Then},
@@ -70,8 +73,14 @@ impl From<Error> for Lost {
 struct Closing;
 
 /// Runs a client from its beginning to its end.
-pub(crate) async fn run(settings: Arc<Settings>, inbox: Inbox, state: watch::Sender<State>, counters: Arc<Counters>) {
-    let session = Session::new(settings.backoff, counters.clone());
+pub(crate) async fn run(
+    settings: Arc<Settings>,
+    starts: Option<Starts>,
+    inbox: Inbox,
+    state: watch::Sender<State>,
+    counters: Arc<Counters>,
+) {
+    let session = Session::new(settings.backoff, counters.clone(), starts);
     let mut task = Task { settings, inbox, session, state, counters };
     let end = task.live().await;
     tracing::debug!(%end, "the client has ended");
@@ -94,18 +103,21 @@ impl Task {
             let url = &urls[turn];
             turn = (turn + 1) % urls.len();
             self.state.send_replace(State::Connecting { attempt: failures });
-            let id = self.session.ids.next();
-            let lost = match self.offline(open::open(&settings, url, id)).await {
+            let greeting = self.session.greeting(settings.format);
+            let lost = match self.offline(open::open(&settings, url, greeting)).await {
                 Err(Closing) => return Error::Closed,
-                Ok(Err(lost)) => lost,
-                Ok(Ok((socket, connected))) => {
+                Ok(Err(lost)) => {
+                    self.session.unheard();
+                    lost
+                }
+                Ok(Ok(Opened { socket, connected, rest })) => {
                     count(&self.counters.reconnects, u64::from(had_connection));
                     had_connection = true;
                     let since = Instant::now();
                     self.session.connected(&connected, since);
                     let connected = Arc::new(connected);
                     self.state.send_replace(State::Connected(connected.clone()));
-                    let Ok(lost) = self.online(socket, connected).await else { return Error::Closed };
+                    let Ok(lost) = self.online(socket, connected, rest).await else { return Error::Closed };
                     if since.elapsed() >= STABLE_AFTER {
                         failures = 0;
                     }

@@ -41,14 +41,19 @@ struct Connection {
 
 impl Task {
     /// Runs the connection to its end, by the server's will or by accident.
-    pub(super) async fn online(&mut self, socket: Socket, connected: Arc<Connected>) -> Result<Lost, Closing> {
+    pub(super) async fn online(&mut self, socket: Socket, connected: Arc<Connected>, rest: Vec<ServerFrame>) -> Result<Lost, Closing> {
         let now = Instant::now();
         let life = Duration::from_millis(connected.expires_at.saturating_sub(connected.time));
         let silence = Duration::from_millis(connected.heartbeat.saturating_add(connected.grace)).min(MAX_SILENCE);
         let renewal = Renewal::new(&self.settings.tokens, now, life);
         let clock = ServerClock::new(connected.time, now);
         let mut connection = Connection { socket, connected, clock, renewal, heard: now, silence, farewell: None, first: None };
-        let Err(error) = self.serve(&mut connection).await else {
+        let begun = rest.into_iter().try_for_each(|frame| self.frame(&mut connection, frame));
+        let served = match begun {
+            Ok(()) => self.serve(&mut connection).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = served else {
             connection.socket.close(Some(CloseCode::Normal)).await;
             return Err(Closing);
         };
@@ -120,10 +125,15 @@ impl Task {
                     continue;
                 }
             };
-            let Some(frame) = connection.refreshed(&self.settings.tokens, frame) else { continue };
-            if let Some(disconnect) = self.session.frame(frame, connection.heard)? {
-                connection.farewell = Some(disconnect);
-            }
+            self.frame(connection, frame)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, connection: &mut Connection, frame: ServerFrame) -> Result<(), Error> {
+        let Some(frame) = connection.refreshed(&self.settings.tokens, frame) else { return Ok(()) };
+        if let Some(disconnect) = self.session.frame(frame, connection.heard)? {
+            connection.farewell = Some(disconnect);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub fn message(payload: u8) -> Message {
 
 pub struct Server {
     listener: TcpListener,
-    format: Format,
+    pub format: Format,
 }
 
 impl Server {

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use hubbub_protocol::{ClientFrame, CloseCode, ErrorCode, Format, Retry, frame::Connect, frame::SubscribeChannel};
+use hubbub_protocol::{ClientFrame, CloseCode, ErrorCode, Format, Retry, frame::Auto, frame::Connect, frame::SubscribeChannel};
 
 use super::Plain;
 use crate::{
@@ -84,10 +84,11 @@ fn unavailable(error: crate::store::StoreError) -> Problem {
     Problem::new(ErrorCode::Unavailable, "the store does not answer")
 }
 
-/// `connect` with the id 1, and if there are channels `subscribe` with the id 2.
-pub(super) fn opening(channels: Vec<SubscribeChannel>) -> Bytes {
+/// `connect` with the id 1, and if there are channels `subscribe` with the id 2. That one is read first: what the server begins beside it
+/// is what is not among them.
+pub(super) fn opening(channels: Vec<SubscribeChannel>, auto: Option<Auto>) -> Bytes {
     let mut out = Vec::new();
-    ClientFrame::Connect(Connect { id: 1, token: None, client: None }).encode(Format::Json, &mut out);
+    ClientFrame::Connect(Connect { id: 1, auto, ..Connect::default() }).encode(Format::Json, &mut out);
     if !channels.is_empty() {
         ClientFrame::Subscribe { id: 2, channels }.encode(Format::Json, &mut out);
     }

@@ -9,7 +9,11 @@ use axum::{
     routing::head,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use hubbub_protocol::{Cursor, ErrorCode, frame::SubscribeChannel, limits};
+use hubbub_protocol::{
+    Cursor, ErrorCode,
+    frame::{Auto, SubscribeChannel},
+    limits,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -111,17 +115,17 @@ async fn no_head() -> Response {
         (status = 204, description = "What the id stands for is over: do not come back."), (status = 401, description = "Nobody knows who asks."), (status = 403, description = "It is not allowed.")))]
 async fn stream(State(plain): State<Arc<Plain>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
-    let asked = channels(&query)?;
+    let (asked, auto) = (channels(&query)?, auto(&query)?);
     if let Some(identity) = plain.endpoint.identity(&headers)? {
         plain.endpoint.welcome()?;
         let admission = plain.endpoint.admit()?;
-        let session = plain.open(identity, native::opening(asked), Way::Events, admission);
+        let session = plain.open(identity, native::opening(asked, auto), Way::Events, admission);
         return Ok(plain.stream(&session, None));
     }
     let came = if plain.endpoint.draining.is_cancelled() {
         Err(Problem::new(ErrorCode::Draining, "this instance is shutting down"))
     } else {
-        plain.native(&query, &headers, asked).await
+        plain.native(&query, &headers, asked, auto).await
     };
     match came {
         // An EventSource would never come back.
@@ -134,7 +138,13 @@ async fn stream(State(plain): State<Arc<Plain>>, RawQuery(query): RawQuery, head
 
 impl Plain {
     /// A native `EventSource`, which begins or comes back.
-    async fn native(self: &Arc<Self>, query: &str, headers: &HeaderMap, asked: Vec<SubscribeChannel>) -> Result<Response, Problem> {
+    async fn native(
+        self: &Arc<Self>,
+        query: &str,
+        headers: &HeaderMap,
+        asked: Vec<SubscribeChannel>,
+        auto: Option<Auto>,
+    ) -> Result<Response, Problem> {
         // A place first: a ticket is good once.
         let admission = self.endpoint.admit()?;
         let last = headers.get(LAST_EVENT_ID).and_then(|last| last.to_str().ok()).filter(|last| !last.is_empty());
@@ -154,7 +164,7 @@ impl Plain {
             }
         };
         let trail = Trail::new(&channels);
-        let session = self.open(identity, native::opening(channels), Way::Native(trail.clone()), admission);
+        let session = self.open(identity, native::opening(channels, auto), Way::Native(trail.clone()), admission);
         Ok(self.stream(&session, Some(trail)))
     }
 
@@ -393,6 +403,15 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 fn number(query: &str, name: &str) -> Result<Option<u64>, Problem> {
     let wrong = |_| Problem::new(ErrorCode::OutOfRange, format!("`{name}` is a whole number"));
     parameter(query, name).map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// Whether the server is to begin subscriptions. A browser says it again when it comes back.
+fn auto(query: &str) -> Result<Option<Auto>, Problem> {
+    match parameter(query, "auto").as_deref() {
+        None | Some("false") => Ok(None),
+        Some("true") => Ok(Some(Auto::default())),
+        Some(_) => Err(Problem::new(ErrorCode::OutOfRange, "`auto` is `true` or `false`")),
+    }
 }
 
 /// The `channel` parameters: a name, or a name, a semicolon and a cursor.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use hubbub_protocol::{
     ClientFrame, Entry, Format, ServerFrame,
-    frame::{Disconnect, ErrorBody, RawResult, Skip},
+    frame::{Disconnect, ErrorBody, RawResult, Skip, Subscribed},
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -117,6 +117,14 @@ impl Peer {
         match self.next().await {
             ServerFrame::Skip(skip) => skip,
             other => panic!("not a skip: {other:?}"),
+        }
+    }
+
+    /// The server has begun a subscription, or says why not.
+    pub async fn subscribed(&mut self) -> Subscribed {
+        match self.next().await {
+            ServerFrame::Subscribed(subscribed) => *subscribed,
+            other => panic!("not the beginning of a subscription: {other:?}"),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use hubbub_protocol::{
     ClientFrame, Cursor, MessageId,
-    frame::{Channels, Connect, Connected, ErrorBody, History, HistoryPage, Published, Refreshed, Slow, SubscribeChannel, Subscribed},
+    frame::{
+        Auto, Channels, Connect, Connected, ErrorBody, History, HistoryPage, Published, Refreshed, Slow, SubscribeChannel, Subscribed,
+    },
 };
 
 use super::{Peer, name, publish};
@@ -11,11 +13,21 @@ impl Peer {
     /// `connect`, as it is sent over this transport.
     pub fn connecting(&mut self, token: &str) -> ClientFrame {
         let (id, token) = (self.next_id(), self.line.identify(token));
-        ClientFrame::Connect(Connect { id, token, client: Some("test".to_owned()) })
+        ClientFrame::Connect(Connect { id, token, client: Some("test".to_owned()), auto: None })
     }
 
     pub async fn connect(&mut self, token: &str) -> Result<Connected, ErrorBody> {
         let connect = self.connecting(token);
+        self.try_send(&[connect]).await?;
+        Ok(self.answer(self.id).await?.read().unwrap())
+    }
+
+    /// The same, and the server begins subscriptions.
+    pub async fn connect_auto(&mut self, token: &str, auto: Auto) -> Result<Connected, ErrorBody> {
+        let connect = match self.connecting(token) {
+            ClientFrame::Connect(connect) => ClientFrame::Connect(Connect { auto: Some(auto), ..connect }),
+            other => other,
+        };
         self.try_send(&[connect]).await?;
         Ok(self.answer(self.id).await?.read().unwrap())
     }

@@ -134,9 +134,14 @@ impl Server {
         Peer::open(&self.doors(), transport).await
     }
 
+    /// Somebody with a tiny receive buffer, who has not said who it is.
+    pub async fn open_slowly(&self) -> Peer {
+        Peer::open_slowly(&self.doors(), self.transport).await
+    }
+
     /// Somebody with a tiny receive buffer, who reads nothing until told to.
     pub async fn stalled(&self, user: &str) -> Peer {
-        let mut peer = Peer::open_slowly(&self.doors(), self.transport).await;
+        let mut peer = self.open_slowly().await;
         peer.connect(&self.token(user)).await.unwrap();
         peer
     }
