@@ -21,7 +21,11 @@ use moka::future::Cache;
 use super::Denied;
 use crate::{
     auth::policy::{Membership, Room},
-    store::{Db, StoreError, members, rooms},
+    store::{
+        Db, StoreError,
+        members::{self, Joined},
+        rooms,
+    },
 };
 
 /// Rooms that are kept, at most: about 200 bytes each.
@@ -39,6 +43,9 @@ struct Stamped<T> {
     stamp: u64,
     row: Option<T>,
 }
+
+/// All stamps, as they were at one time.
+pub(super) struct Stamps(Box<[u64]>);
 
 /// What is kept.
 #[derive(Debug)]
@@ -84,6 +91,20 @@ impl Keep {
         Ok(row)
     }
 
+    /// The stamps as they are now: what is read after this may be kept under them.
+    pub(super) fn stamps(&self) -> Stamps {
+        Stamps(self.stamps.iter().map(|stamp| stamp.load(SeqCst)).collect())
+    }
+
+    /// Keeps what was read for a whole list at once, under the stamps from before.
+    pub(super) async fn take(&self, user: &Arc<str>, joined: &Joined, before: &Stamps) {
+        let key = (joined.channel.clone(), user.clone());
+        let room = Stamped { stamp: before.0[self.place(&joined.channel)], row: Some(joined.room) };
+        let membership = Stamped { stamp: before.0[self.place(&key)], row: Some(joined.membership) };
+        self.rooms.insert(joined.channel.clone(), room).await;
+        self.members.insert(key, membership).await;
+    }
+
     /// A room has changed.
     pub(super) fn forget_room(&self, channel: &ChannelName) {
         self.stamp(channel).fetch_add(1, SeqCst);
@@ -102,11 +123,15 @@ impl Keep {
     }
 
     fn stamp(&self, key: &impl std::hash::Hash) -> &AtomicU64 {
-        &self.stamps[self.hash.hash_one(key) as usize % self.stamps.len()]
+        &self.stamps[self.place(key)]
+    }
+
+    fn place(&self, key: &impl std::hash::Hash) -> usize {
+        self.hash.hash_one(key) as usize % self.stamps.len()
     }
 }
 
-async fn read<T>(row: impl Future<Output = Result<T, StoreError>>) -> Result<T, Denied> {
+pub(super) async fn read<T>(row: impl Future<Output = Result<T, StoreError>>) -> Result<T, Denied> {
     match tokio::time::timeout(LIMIT, row).await {
         Ok(Ok(row)) => Ok(row),
         Ok(Err(error)) => {

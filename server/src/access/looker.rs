@@ -9,7 +9,11 @@ use std::{
 use hubbub_protocol::{ChannelName, CloseCode};
 use tokio::time::Instant;
 
-use super::{Access, Memory, registry::Live};
+use super::{
+    Access, Memory,
+    registry::Live,
+    starts::{Cause, Start},
+};
 use crate::{
     auth::policy::Standing,
     store::{
@@ -52,6 +56,8 @@ struct Concerned {
     ended: Vec<String>,
     /// Whose subscriptions to which channel do.
     cut: Vec<(ChannelName, String)>,
+    /// For whom which subscription may begin.
+    started: Vec<(String, Start)>,
 }
 
 impl Looker {
@@ -120,7 +126,7 @@ impl Looker {
 
     /// Takes in what the rulings say.
     async fn learn(&self, batch: Vec<Numbered>) -> Result<Concerned, StoreError> {
-        let Access { db, memory, keep, metrics, world, keys, api_keys, .. } = &*self.access;
+        let Access { config, db, memory, keep, metrics, world, keys, api_keys, .. } = &*self.access;
         let (memory, now) = (memory.load_full(), world.clock.now());
         let mut concerned = Concerned::default();
         let mut people = HashSet::new();
@@ -144,10 +150,19 @@ impl Looker {
                 }
                 Some(Ruling::Member { channel, user }) => {
                     keep.forget_member(&channel, &user);
+                    if config.namespace(&channel).auto_subscribe {
+                        concerned.started.push((user.clone(), Start { channel, cause: Cause::Membership }));
+                    }
                     concerned.users.insert(user);
                 }
                 Some(Ruling::Disconnect(user)) => concerned.ended.push(user),
-                Some(Ruling::Unsubscribe { channel, user }) => concerned.cut.push((channel, user)),
+                Some(Ruling::Unsubscribe { channel, user }) => {
+                    concerned.started.retain(|(who, start)| *who != user || start.channel != channel);
+                    concerned.cut.push((channel, user));
+                }
+                Some(Ruling::Subscribe { channel, user, since }) => {
+                    concerned.started.push((user, Start { channel, cause: Cause::Backend(since) }));
+                }
                 Some(Ruling::Key(_)) => _ = keys.send_replace(number),
                 Some(Ruling::ApiKey(_)) => _ = api_keys.send_replace(number),
                 None => {}
@@ -163,16 +178,20 @@ impl Looker {
 
     /// Reaches the sessions.
     async fn tell(&self, concerned: Concerned) {
-        let Access { registry, hub, metrics, .. } = &*self.access;
+        let Access { registry, starts, hub, metrics, .. } = &*self.access;
         for user in &concerned.ended {
             registry.of(user).iter().for_each(|live| self.end(live));
         }
         for (channel, user) in &concerned.cut {
+            starts.cancel(user, channel);
             let cut = registry.of(user).iter().filter(|live| hub.cut(channel, &live.outbox)).count();
             metrics.rulings_subscriptions_ended.increment(cut as u64);
         }
         for user in &concerned.users {
             self.tell_sessions(registry.of(user)).await;
+        }
+        for (user, start) in &concerned.started {
+            starts.start(user, start);
         }
         for channel in &concerned.channels {
             for outbox in hub.outboxes(channel) {
@@ -202,13 +221,14 @@ impl Looker {
 
     /// Learns everything anew: what happened since is not known.
     async fn load(&mut self) -> Result<(), StoreError> {
-        let Access { db, memory, keep, registry, world, position, keys, api_keys, .. } = &*self.access;
+        let Access { db, memory, keep, registry, starts, world, position, keys, api_keys, .. } = &*self.access;
         let (number, fresh) = Memory::load(db, world.chance.seed(), world.clock.now()).await?;
         memory.store(Arc::new(fresh));
         keep.forget();
         keys.send_replace(number);
         api_keys.send_replace(number);
         self.tell_sessions(registry.all()).await;
+        starts.start_all();
         self.position = Some(number);
         position.send_replace(number);
         Ok(())

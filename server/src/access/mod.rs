@@ -12,6 +12,7 @@ mod looker;
 mod memory;
 mod registry;
 pub mod standing;
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +31,12 @@ use tokio::sync::{Notify, watch};
 use crate::{
     auth::{
         Act, Action, Identity, Power, Role,
-        policy::{self, Decision, Facts, Place, Rights, Standing},
+        policy::{self, Decision, Facts, MemberState, Place, Rights, RoomKind, Standing},
     },
     broker::{Broker, To},
     config::{Config, Creation, Namespace},
     hub::{Hub, Outbox},
-    store::{Db, StoreError},
+    store::{Db, StoreError, members},
     tasks::Tasks,
     telemetry::Metrics,
     world::World,
@@ -44,15 +45,19 @@ use keep::Keep;
 use looker::Looker;
 use memory::Memory;
 use registry::Registry;
+use starts::Wanted;
 
 pub use crate::auth::Denied;
 pub use change::By;
 pub use registry::Listed;
+pub use starts::{Cause, Due, Enlisted, Start};
 
 /// What tells other instances to look. Its first byte is no version of a message about presence, as which a release before would read it.
 pub const HINT: &[u8] = &[0xa5, 1];
 /// How long a change may take to count here, when somebody waits for it.
 const SETTLED: Duration = Duration::from_secs(1);
+/// Memberships in one read.
+const PAGE: u32 = 1_000;
 
 /// The facts, and who goes by them. One an instance, shared.
 #[derive(Debug)]
@@ -67,6 +72,7 @@ pub struct Access {
     keep: Keep,
     backends: backends::Known,
     registry: Arc<Registry>,
+    starts: Arc<Wanted>,
     wanted: Notify,
     /// No look has succeeded for too long.
     is_unverified: AtomicBool,
@@ -124,6 +130,7 @@ impl Access {
             backends: backends::known(),
             metrics,
             registry: Registry::new(world.chance.seed()),
+            starts: Wanted::new(world.chance.seed()),
             world,
             wanted: Notify::new(),
             is_unverified: AtomicBool::new(false),
@@ -204,6 +211,52 @@ impl Access {
     /// asked: then whichever comes first, the ruling or the session, the other one sees it.
     pub fn list(&self, identity: &Identity, outbox: &Arc<Outbox>) -> Listed {
         self.registry.list(identity, outbox)
+    }
+
+    /// Puts a connection on the list of those on which subscriptions begin by themselves, until what is returned is dropped. To be done
+    /// *before* its memberships are read: then whichever comes first, the ruling or the connection, the other one sees it.
+    pub fn enlist(&self, identity: &Identity, outbox: &Arc<Outbox>) -> Enlisted {
+        self.starts.enlist(&identity.user, outbox)
+    }
+
+    /// The channels that `user` has joined and whose namespace subscribes members by itself, newest membership first, at most `most`. Their
+    /// rooms and memberships are kept: what is asked of them next costs no read of its own.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`].
+    pub async fn memberships(&self, user: &Arc<str>, most: usize) -> Result<Vec<ChannelName>, Denied> {
+        let mut channels = Vec::new();
+        let mut last = None;
+        loop {
+            // In this order, as for a single row.
+            let before = self.keep.stamps();
+            let page = keep::read(Box::pin(members::joined(&self.db, user, last.as_ref(), PAGE))).await?;
+            for joined in &page {
+                if self.config.namespace(&joined.channel).auto_subscribe {
+                    if channels.len() == most {
+                        return Ok(channels);
+                    }
+                    self.keep.take(user, joined, &before).await;
+                    channels.push(joined.channel.clone());
+                }
+            }
+            if page.len() < PAGE as usize {
+                return Ok(channels);
+            }
+            last = page.into_iter().next_back();
+        }
+    }
+
+    /// What room `channel` is, if `user` has joined it.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`].
+    pub async fn joined(&self, user: &Arc<str>, channel: &ChannelName) -> Result<Option<RoomKind>, Denied> {
+        let membership = self.keep.membership(&self.db, channel, user).await?;
+        if membership.is_none_or(|membership| membership.state != MemberState::Joined) {
+            return Ok(None);
+        }
+        Ok(self.keep.room(&self.db, channel).await?.map(|room| room.kind))
     }
 
     /// A ruling was committed here: it counts at once, here and on the other instances.

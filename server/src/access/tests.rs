@@ -1,6 +1,6 @@
 //! Facts from both databases: what is ruled counts, wherever it was read before, and reaches whom it concerns.
 
-use hubbub_protocol::{CloseCode, Format};
+use hubbub_protocol::{CloseCode, Cursor, Format};
 
 use super::*;
 use crate::{
@@ -348,6 +348,94 @@ async fn rulings_are_numbered_in_the_order_of_commits_and_kept_for_a_while() {
         assert_eq!(rulings::trim(db, 5, 899, 100).await.unwrap(), 3, "the token is not over");
         assert_eq!(rulings::after(db, 0, 100).await.unwrap()[0].number, 3);
         assert_eq!(rulings::trim(db, 100, 900, 2).await.unwrap(), 2);
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn memberships_are_read_at_once_and_asked_for_no_more() {
+    for house in House::all().await {
+        let rooms = "INSERT INTO rooms (channel, kind, visibility, title, topic, data, created_by, members, version, created_at, updated_at)
+            VALUES ('chat:1', 'group', 'private', '', '', '{}', 'ada', 0, 1, 1, 1), ('chat:2', 'group', 'private', '', '', '{}', 'ada', 0, 1, 1, 1),
+            ('chat:3', 'group', 'private', '', '', '{}', 'ada', 0, 1, 1, 1), ('dm:x', 'direct', 'private', '', '', '{}', 'ada', 0, 1, 1, 1)";
+        let members = "INSERT INTO members (channel, user_id, role, state, version, created_at, updated_at)
+            VALUES ('chat:1', $1, 'member', 'joined', 1, 7, 7), ('chat:2', $1, 'guest', 'joined', 1, 9, 9),
+            ('chat:3', $1, 'member', 'invited', 1, 8, 8), ('dm:x', $1, 'member', 'joined', 1, 9, 9)";
+        house.rule(&[(rooms, &[]), (members, &["bob"])], Ruling::Channel(chat())).await;
+        let bob: Arc<str> = "bob".into();
+        let listed = house.access.memberships(&bob, 10).await.unwrap();
+        let names: Vec<_> = listed.iter().map(ChannelName::as_str).collect();
+        assert_eq!(names, ["dm:x", "chat:2", "chat:1"], "newest first; who is only asked in is not in");
+        assert_eq!(house.access.memberships(&bob, 2).await.unwrap().len(), 2);
+        // From here on nothing can be read.
+        let mut tx = house.db.begin().await.unwrap();
+        for text in ["ALTER TABLE members RENAME TO away", "ALTER TABLE rooms RENAME TO gone"] {
+            run(&mut tx, text, &[]).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for channel in &listed {
+            assert_eq!(house.access.may(&own("bob"), Act::Subscribe, channel).await, Ok(()), "{channel:?}");
+            assert!(house.access.joined(&bob, channel).await.unwrap().is_some());
+        }
+        assert_eq!(house.access.memberships(&bob, 10).await, Err(Denied::Unavailable));
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_membership_that_was_read_before_a_ruling_is_not_kept_after_it() {
+    for house in House::all().await {
+        house.rule(&[(ROOM, &[])], Ruling::Channel(chat())).await;
+        house.join("bob", "member", "joined").await;
+        let bob: Arc<str> = "bob".into();
+        let before = house.access.keep.stamps();
+        let read = members::joined(&house.db, "bob", None, 10).await.unwrap();
+        let gone = "DELETE FROM members WHERE user_id = $1";
+        house.rule(&[(gone, &["bob"])], Ruling::Member { channel: chat(), user: "bob".to_owned() }).await;
+        house.access.keep.take(&bob, &read[0], &before).await;
+        assert_eq!(house.may("bob", Act::Subscribe).await, Err(Denied::NotFound));
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_begin_is_told_in_order_and_within_bounds() {
+    for house in House::all().await {
+        let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 1 << 16);
+        let enlisted = house.access.enlist(&own("bob"), &outbox);
+        let due = enlisted.take();
+        assert!(due.memberships && due.starts.is_empty(), "first everything");
+        let one = |channel: &str| ChannelName::parse(channel).unwrap();
+        let begin = |channel| Ruling::Subscribe { channel, user: "bob".to_owned(), since: Some(Cursor { epoch: 2, seq: 7 }) };
+        house.rule(&[], begin(one("room:1"))).await;
+        house.rule(&[], begin(one("room:2"))).await;
+        house.rule(&[], Ruling::Unsubscribe { channel: one("room:1"), user: "bob".to_owned() }).await;
+        house.rule(&[], Ruling::Member { channel: chat(), user: "bob".to_owned() }).await;
+        house.rule(&[], Ruling::Member { channel: one("room:9"), user: "bob".to_owned() }).await;
+        house.rule(&[], Ruling::Member { channel: chat(), user: "eve".to_owned() }).await;
+        let due = enlisted.take();
+        let backend = Start { channel: one("room:2"), cause: Cause::Backend(Some(Cursor { epoch: 2, seq: 7 })) };
+        assert_eq!(
+            due.starts,
+            [backend, Start { channel: chat(), cause: Cause::Membership }],
+            "nothing of a namespace that does not want it"
+        );
+        assert!(!due.memberships && enlisted.take().starts.is_empty());
+        // A ruling that is missing is not known: everything is due again.
+        let hole = "UPDATE counters SET value = value + 5 WHERE name = 'rulings'";
+        house.rule(&[(hole, &[])], begin(one("room:3"))).await;
+        assert!(enlisted.take().memberships);
+        for n in 0..2_000 {
+            house.access.starts.start("bob", &Start { channel: one(&format!("chat:{n}")), cause: Cause::Membership });
+        }
+        let due = enlisted.take();
+        assert!(due.memberships && due.starts.len() < 2_000 && !outbox.is_closing());
+        for n in 0..2_000 {
+            house.access.starts.start("bob", &Start { channel: one(&format!("room:{n}")), cause: Cause::Backend(None) });
+        }
+        assert_eq!(outbox.code(), Some(CloseCode::SlowConsumer), "nobody else would say it again");
+        drop(enlisted);
+        house.access.starts.start("bob", &Start { channel: chat(), cause: Cause::Membership });
         house.end().await;
     }
 }

@@ -194,11 +194,14 @@ impl App {
             world: world.clone(),
         })?;
         uploads.sweep_when_due(channels.duty().clone());
+        let rooms = Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() });
+        rooms.sweep_when_due(channels.duty().clone(), &tasks);
         let backend = Arc::new(Backend {
             config: config.clone(),
             instance: membership.id().clone(),
             channels: channels.clone(),
             access: access.clone(),
+            rooms: rooms.clone(),
             verifier,
             accounts,
             sightings: Sightings::start(db.clone(), world.clone(), &tasks),
@@ -217,8 +220,6 @@ impl App {
         };
         let secret = store::secrets::shared(&db, EVENT_IDS, &world.chance.bytes::<{ Sealer::KEY }>(), world.clock.now()).await?;
         let plain = Plain::new(endpoint.clone(), Sealer::new(&secret)?, db.clone(), broker.clone());
-        let rooms = Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() });
-        rooms.sweep_when_due(channels.duty().clone(), &tasks);
         let rates = Arc::new(Rates::new(config.http.rate));
         let listener = listen(config.http.listen).map_err(|error| StartError::Listen(config.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.http.listen, error))?;

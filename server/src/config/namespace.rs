@@ -77,6 +77,8 @@ pub struct Namespace {
     pub presence: bool,
     /// How channels come to be.
     pub create: Creation,
+    /// Whether the server subscribes members by itself, on connections that want it. Only in explicit channels, which have members.
+    pub auto_subscribe: bool,
     /// What accounts may do without a grant. Nothing in explicit channels, where members have roles.
     pub account_grants: AccountGrants,
 }
@@ -126,6 +128,7 @@ impl Namespace {
             slow: section.choice("slow", &[("close", Slow::Close), ("latest", Slow::Latest)]),
             presence: section.switch("presence"),
             create: section.choice("create", &[("implicit", Creation::Implicit), ("explicit", Creation::Explicit)]),
+            auto_subscribe: section.switch("auto_subscribe"),
             account_grants: section.parsed("account_grants", Show::Whole, ACCOUNT_GRANTS, AccountGrants::parse),
         };
         if namespace.create == Creation::Explicit
@@ -133,6 +136,9 @@ impl Namespace {
             && namespace.account_grants != AccountGrants::default()
         {
             section.contradiction("account_grants", "has no meaning where", "create");
+        }
+        if namespace.create == Creation::Implicit && namespace.auto_subscribe && section.is_set("auto_subscribe") {
+            section.contradiction("auto_subscribe", "has no meaning where", "create");
         }
         for key in ["history_entries", "history_age"] {
             if !durable && section.is_set(key) {

@@ -266,6 +266,7 @@ fn a_namespace_takes_what_it_lacks_from_default() {
         slow: Slow::Close,
         presence: false,
         create: Creation::Implicit,
+        auto_subscribe: false,
         account_grants: AccountGrants::default(),
     };
     assert_eq!(*config.namespace(&channel("lobby")), default);
@@ -278,7 +279,8 @@ fn a_namespace_takes_what_it_lacks_from_default() {
     for (name, create) in
         [("chat:x", Creation::Explicit), ("dm:x", Creation::Explicit), ("user:x", Creation::Explicit), ("x", Creation::Implicit)]
     {
-        assert_eq!(config.namespace(&channel(name)).create, create, "{name}");
+        let namespace = config.namespace(&channel(name));
+        assert_eq!((namespace.create, namespace.auto_subscribe), (create, create == Creation::Explicit), "{name}");
     }
     let live = config.namespace(&channel("live:cursors"));
     assert_eq!((live.durability, live.slow), (Durability::Ephemeral, Slow::Latest));

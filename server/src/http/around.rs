@@ -98,6 +98,7 @@ fn known_route(route: &str) -> &'static str {
         "/v1/server/broadcast",
         "/v1/server/disconnect",
         "/v1/server/unsubscribe",
+        "/v1/server/subscribe",
         "/v1/server/presence",
         "/v1/server/info",
         "/",

@@ -1,5 +1,7 @@
 //! `/v1/server/…`: what backends do. Many things in one request, each with its own result.
 
+mod subscribe;
+
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
@@ -39,6 +41,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(broadcast))
         .routes(routes!(disconnect))
         .routes(routes!(unsubscribe))
+        .merge(subscribe::router())
         .routes(routes!(presence))
         .routes(routes!(info))
 }

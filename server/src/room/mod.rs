@@ -4,6 +4,7 @@
 //! instance when the call returns.
 
 mod bans;
+mod begin;
 mod direct;
 mod janitor;
 mod making;
@@ -27,6 +28,8 @@ use crate::{
 };
 
 pub use bans::NewBan;
+pub use begin::NewSubscription;
+pub use direct::personal_name;
 pub use members::Standing;
 
 /// The use cases, and what they work with. One an instance, shared.

@@ -9,7 +9,7 @@ use hubbub_protocol::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Backend, MAX_TRAIL, Trail, Vitals, live::Session};
+use super::{Backend, MAX_TRAIL, Trail, Vitals, auto::Auto, live::Session};
 use crate::{
     access::{Denied, Listed},
     auth::Identity,
@@ -60,7 +60,15 @@ impl Greeting {
         outbox.push(outbox.wire().seal(|format, out| encode::reply(format, connect.id, &connected, out)));
         self.vitals.authenticate(identity.expires_at);
         tracing::debug!(session = %self.id, user = %identity.user, client = connect.client.as_deref().unwrap_or(""), "connected");
-        Some(Session::new(self.id, identity, listed, backend.clone(), outbox.clone(), self.vitals.clone(), trail))
+        let enlist = |wanted| Box::new(Auto::new(backend.access.enlist(&identity, outbox), wanted));
+        let auto = connect.auto.map(enlist);
+        if auto.is_some() {
+            // Its task looks what is due.
+            outbox.review();
+        }
+        let mut session = Session::new(self.id, identity, listed, backend.clone(), outbox.clone(), self.vitals.clone(), trail);
+        session.auto = auto;
+        Some(session)
     }
 
     /// Who it is, on the list of those that rulings reach; or what it is told, and how it is closed.

@@ -7,24 +7,17 @@ use std::{
 };
 
 use foldhash::quality::FixedState;
-use futures_util::future::join_all;
 use hubbub_protocol::{
     ChannelName, ClientFrame, CloseCode, ErrorCode, MessageId, ServerFrame, encode,
-    frame::{
-        Channels as ChannelList, ErrorBody, Head, History, Pong, PresenceRequest, Publish, Refreshed, RequestId, SubscribeChannel,
-        Subscribed, UnsubscribedChannel,
-    },
+    frame::{Channels as ChannelList, ErrorBody, Head, History, Pong, PresenceRequest, Publish, Refreshed, RequestId, UnsubscribedChannel},
 };
 use serde::Serialize;
 
-use super::{Backend, MAX_TRAIL, Trail, Vitals, replies::Replies, trail::Taken};
+use super::{Backend, Trail, Vitals, auto::Auto, replies::Replies};
 use crate::{
     access::{Denied, Listed},
     auth::{Act, Identity},
-    channel::{
-        Accepted, Direction, NewMessage, Refused, Ticket,
-        presence::{Attendance, Place, Wish},
-    },
+    channel::{Direction, NewMessage, Refused, Ticket, presence::Place},
     hub::{Outbox, Standing, Subscription},
 };
 
@@ -35,29 +28,36 @@ const WAITING: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Session {
     id: MessageId,
-    identity: Identity,
+    pub(super) identity: Identity,
     /// Rulings about its credentials reach it by this.
     listed: Listed,
-    backend: Arc<Backend>,
-    outbox: Arc<Outbox>,
+    pub(super) backend: Arc<Backend>,
+    pub(super) outbox: Arc<Outbox>,
     vitals: Arc<Vitals>,
-    subscriptions: HashMap<ChannelName, Seat, FixedState>,
+    pub(super) subscriptions: HashMap<ChannelName, Seat, FixedState>,
     replies: Replies,
     /// Who pulled last.
     pulled: Option<ChannelName>,
     /// Follows it, so that the peer can resume by itself.
-    trail: Option<Arc<Trail>>,
+    pub(super) trail: Option<Arc<Trail>>,
+    /// The server begins subscriptions, if the client wants that.
+    pub(super) auto: Option<Box<Auto>>,
 }
 
 /// A subscription, and its place among the channel's members: both end together.
 #[derive(Debug)]
-struct Seat {
-    subscription: Arc<Subscription>,
+pub(super) struct Seat {
+    pub(super) subscription: Arc<Subscription>,
     _place: Option<Box<Place>>,
 }
 
 impl Seat {
-    fn is_revoked(&self) -> bool {
+    pub(super) fn new(subscription: Arc<Subscription>, place: Option<Box<Place>>) -> Self {
+        Self { subscription, _place: place }
+    }
+
+    /// The server has ended it by its own will.
+    pub(super) fn is_revoked(&self) -> bool {
         self.subscription.standing() == Standing::Ended
     }
 }
@@ -74,7 +74,8 @@ impl Session {
     ) -> Self {
         // At most 512 names a client chooses itself: their hashes need no secret of their own.
         let subscriptions = HashMap::with_hasher(FixedState::with_seed(id.unix_ms()));
-        Self { id, identity, listed, backend, outbox, vitals, subscriptions, replies: Replies::default(), pulled: None, trail }
+        let replies = Replies::default();
+        Self { id, identity, listed, backend, outbox, vitals, subscriptions, replies, pulled: None, trail, auto: None }
     }
 
     pub(super) fn id(&self) -> MessageId {
@@ -151,126 +152,14 @@ impl Session {
         self.replies.len() > 0
     }
 
-    async fn subscribe(&mut self, id: RequestId, channels: Vec<SubscribeChannel>) {
-        self.forget_revoked(&channels);
-        let most = self.trail.as_ref().map_or(u32::MAX, |_| MAX_TRAIL).min(self.backend.config.session.subscriptions);
-        let room = (most as usize).saturating_sub(self.subscriptions.len());
-        let mut wanted = 0;
-        let mut names = std::collections::HashSet::new();
-        let watching: Vec<bool> = channels.iter().map(|asked| asked.presence).collect();
-        let mut taken = Vec::new();
-        let attempts: Vec<_> = channels
-            .into_iter()
-            .map(|asked| {
-                let name = self.admit(&asked.channel, room - wanted, &mut names).and_then(|name| self.note(&asked, name));
-                wanted += usize::from(name.is_ok());
-                self.join(asked, name)
-            })
-            .collect();
-        let results = join_all(attempts).await;
-        let mut list = ChannelList { channels: Vec::with_capacity(results.len()) };
-        let mut accepted = Vec::new();
-        // For lists of members: more would not fit into the outbox.
-        let mut room = self.outbox.limit() / 2;
-        for (result, presence) in results.into_iter().zip(watching) {
-            match result {
-                Ok((mut one, mut attendance)) => {
-                    attendance.fit(&mut room);
-                    one.answer.presence = attendance.state.take();
-                    if self.trail.is_some() {
-                        taken.push(Taken { subscription: one.subscription.clone(), durable: one.answer.durable, presence });
-                    }
-                    list.channels.push(one.answer);
-                    accepted.push((one.subscription, one.skip, attendance));
-                }
-                Err((channel, error)) => {
-                    if let Some(trail) = &self.trail
-                        && error.code != ErrorCode::AlreadySubscribed.as_str()
-                    {
-                        trail.refused(&channel, error.retry);
-                    }
-                    list.channels.push(Subscribed { channel, error: Some(error), ..Subscribed::default() });
-                }
-            }
-        }
-        let reply = self.outbox.wire().seal(|format, out| encode::reply(format, id, &list, out));
-        let skips = accepted.iter_mut().filter_map(|(_, skip, _)| skip.take());
-        self.outbox.push_all([reply].into_iter().chain(skips), || {
-            if let Some(trail) = &self.trail {
-                trail.answered(taken);
-            }
-        });
-        self.backend.metrics.subscriptions.increment(accepted.len() as f64);
-        for (subscription, _, attendance) in accepted {
-            self.outbox.activate(&subscription);
-            let place = self.backend.channels.attended(&subscription, attendance).await;
-            self.subscriptions.insert(subscription.channel.clone(), Seat { subscription, _place: place });
-        }
-    }
-
-    /// Notes on the trail that a channel is asked for.
-    fn note(&self, asked: &SubscribeChannel, name: ChannelName) -> Result<ChannelName, ErrorBody> {
-        match &self.trail {
-            Some(trail) if !trail.ask(asked) => Err(Trail::too_long()),
-            _ => Ok(name),
-        }
-    }
-
-    /// What the server has ended by its own will is no subscription any more.
-    fn forget_revoked(&mut self, channels: &[SubscribeChannel]) {
-        for asked in channels {
-            if self.subscriptions.get(asked.channel.as_str()).is_some_and(Seat::is_revoked) {
-                self.subscriptions.remove(asked.channel.as_str());
-                self.backend.metrics.subscriptions.decrement(1.0);
-            }
-        }
-    }
-
-    /// Checks what concerns this session alone.
-    fn admit(&self, channel: &str, room: usize, names: &mut std::collections::HashSet<ChannelName>) -> Result<ChannelName, ErrorBody> {
-        let name = ChannelName::parse(channel).map_err(|error| ErrorBody::new(ErrorCode::ChannelInvalid, error.to_string()))?;
-        if self.subscriptions.contains_key(&name) || !names.insert(name.clone()) {
-            return Err(ErrorBody::new(ErrorCode::AlreadySubscribed, "unsubscribe first"));
-        }
-        if room == 0 {
-            return Err(ErrorBody::new(ErrorCode::TooManySubscriptions, "unsubscribe from something first, or open another connection"));
-        }
-        Ok(name)
-    }
-
-    async fn join(
-        &self,
-        asked: SubscribeChannel,
-        name: Result<ChannelName, ErrorBody>,
-    ) -> Result<(Accepted, Attendance), (String, ErrorBody)> {
-        let name = match name {
-            Ok(name) => name,
-            Err(error) => return Err((asked.channel, error)),
-        };
-        self.accept(&asked, name).await.map_err(|refused| (asked.channel, refused.body()))
-    }
-
-    async fn accept(&self, asked: &SubscribeChannel, name: ChannelName) -> Result<(Accepted, Attendance), Refused> {
-        let channels = &self.backend.channels;
-        let wish = if asked.presence { Wish::Watch } else { Wish::Attend };
-        if wish == Wish::Watch {
-            channels.may_watch(&self.identity, &name).await?;
-        }
-        let accepted = channels.subscribe(&self.identity, self.outbox.clone(), name.clone(), asked.since, asked.slow).await?;
-        match channels.attend(&self.identity, &name, wish).await {
-            Ok(attendance) => Ok((accepted, attendance)),
-            Err(refused) => {
-                channels.unsubscribe(accepted.subscription).await;
-                Err(refused)
-            }
-        }
-    }
-
     async fn unsubscribe(&mut self, id: RequestId, channels: Vec<String>) {
         let mut list = ChannelList { channels: Vec::with_capacity(channels.len()) };
         for channel in channels {
             let error = match self.subscriptions.remove(channel.as_str()) {
                 Some(seat) => {
+                    if let Some(auto) = &mut self.auto {
+                        auto.decline(&seat.subscription.channel);
+                    }
                     self.end(seat).await;
                     None
                 }
@@ -342,7 +231,7 @@ impl Session {
         self.review().await;
     }
 
-    /// Rights may have changed: what is no longer allowed ends.
+    /// Rights may have changed: what is no longer allowed ends, and what the server is to begin begins.
     pub(super) async fn review(&mut self) {
         let channels: Vec<ChannelName> = self.subscriptions.keys().cloned().collect();
         for channel in channels {
@@ -361,9 +250,11 @@ impl Session {
                 }
             }
         }
+        self.begin().await;
     }
 
     pub(super) async fn catch_up(&mut self) {
+        self.begin().await;
         let mut turns: Vec<_> = self.subscriptions.values().map(|seat| seat.subscription.clone()).collect();
         // From where it stopped: a channel that is behind all the time must not keep the others waiting.
         if let Some(last) = self.pulled.as_ref().and_then(|pulled| turns.iter().position(|turn| turn.channel == *pulled)) {
@@ -383,8 +274,12 @@ impl Session {
     /// Tells how far the subscriptions have come, and makes the peer's transport answer.
     pub(super) fn heartbeat(&mut self) {
         // Who was told to subscribe again and has not is no member for longer than this.
-        let revoked = self.subscriptions.extract_if(|_, seat| seat.is_revoked()).count();
-        self.backend.metrics.subscriptions.decrement(revoked as f64);
+        for (channel, _) in self.subscriptions.extract_if(|_, seat| seat.is_revoked()) {
+            self.backend.metrics.subscriptions.decrement(1.0);
+            if let Some(auto) = &mut self.auto {
+                auto.decline(&channel);
+            }
+        }
         let heads = |Seat { subscription, .. }: &Seat| {
             let cursor = self.outbox.moved(subscription)?;
             Some(Head { channel: subscription.channel.clone(), cursor })

@@ -3,10 +3,12 @@
 //! *Before `connect`* and *after* are two types. Transports drive [`Client`]: they hand in messages, poll for answers that come later,
 //! and tell it when there is room to catch up and when a heartbeat is due.
 
+mod auto;
 mod greeting;
 mod live;
 mod passport;
 mod replies;
+mod subscribing;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -29,6 +31,7 @@ use crate::{
     channel::Channels,
     config::Config,
     hub::Outbox,
+    room::Rooms,
     telemetry::Metrics,
     world::World,
 };
@@ -50,6 +53,8 @@ pub struct Backend {
     pub channels: Arc<Channels>,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// Makes personal channels.
+    pub rooms: Arc<Rooms>,
     /// Believes tokens, or not.
     pub verifier: Arc<Verifier>,
     /// Users of this server's own, if it has any.

@@ -53,7 +53,11 @@ async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
     let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
     let sightings = Sightings::start(db.clone(), world.clone(), tasks);
     let channels = Channels::start(parts, tasks);
-    (Arc::new(Backend { instance: "test".into(), channels, access, config, verifier, accounts: None, sightings, metrics, world }), db)
+    let rooms = Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() });
+    (
+        Arc::new(Backend { instance: "test".into(), channels, access, rooms, config, verifier, accounts: None, sightings, metrics, world }),
+        db,
+    )
 }
 
 async fn say(client: &mut Client, frame: ClientFrame) {

@@ -1,7 +1,7 @@
 //! Rulings: what instances have to hear of at once when somebody's rights change, in the order of commits. The state itself is in the
 //! other tables; a ruling says where to look.
 
-use hubbub_protocol::ChannelName;
+use hubbub_protocol::{ChannelName, Cursor};
 
 use super::{Db, StoreError, Tx, column, on, read};
 
@@ -55,6 +55,15 @@ pub enum Ruling {
         /// Who.
         user: String,
     },
+    /// A user's connections that have subscriptions begun for them are subscribed to a channel, if he may.
+    Subscribe {
+        /// To what.
+        channel: ChannelName,
+        /// Who.
+        user: String,
+        /// From where, if not from now on.
+        since: Option<Cursor>,
+    },
 }
 
 /// A ruling with its number: consecutive, without a hole.
@@ -91,10 +100,19 @@ impl From<Row> for Numbered {
             ("api_key", _, _, Some(key)) => Some(Ruling::ApiKey(key)),
             ("disconnect", Some(user), ..) => Some(Ruling::Disconnect(user)),
             ("unsubscribe", Some(user), Some(channel), _) => Some(Ruling::Unsubscribe { channel, user }),
+            ("subscribe", Some(user), Some(channel), since) => {
+                Some(Ruling::Subscribe { channel, user, since: since.as_deref().and_then(cursor_of) })
+            }
             _ => None,
         };
         Self { number, ruling }
     }
+}
+
+/// A cursor as `EPOCH:SEQ`, in the column for a ruling's subject.
+fn cursor_of(text: &str) -> Option<Cursor> {
+    let (epoch, seq) = text.split_once(':')?;
+    Some(Cursor { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
 }
 
 /// Writes `ruling` into the transaction that changes the state, as the last statement in it: from here to the commit no other ruling is
@@ -103,6 +121,10 @@ impl From<Row> for Numbered {
 /// # Errors
 /// [`StoreError`].
 pub(crate) async fn append(tx: &mut Tx, ruling: &Ruling, now: u64) -> Result<u64, StoreError> {
+    let since = match ruling {
+        Ruling::Subscribe { since: Some(Cursor { epoch, seq }), .. } => Some(format!("{epoch}:{seq}")),
+        _ => None,
+    };
     let (kind, user, channel, subject, until) = match ruling {
         Ruling::User(user) => ("user", Some(user), None, None, None),
         Ruling::Session { user, session } => ("session", Some(user), None, Some(session), None),
@@ -114,6 +136,7 @@ pub(crate) async fn append(tx: &mut Tx, ruling: &Ruling, now: u64) -> Result<u64
         Ruling::ApiKey(key) => ("api_key", None, None, Some(key), None),
         Ruling::Disconnect(user) => ("disconnect", Some(user), None, None, None),
         Ruling::Unsubscribe { channel, user } => ("unsubscribe", Some(user), Some(channel), None, None),
+        Ruling::Subscribe { channel, user, .. } => ("subscribe", Some(user), Some(channel), since.as_ref(), None),
     };
     let number: i64 = on!(tx, conn => {
         sqlx::query_scalar("UPDATE counters SET value = value + 1 WHERE name = 'rulings' RETURNING value").fetch_one(conn).await

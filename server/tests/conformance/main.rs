@@ -12,6 +12,7 @@ mod access;
 mod accounts;
 mod acknowledged;
 mod amend;
+mod auto;
 mod bounds;
 mod browsers;
 mod cluster;

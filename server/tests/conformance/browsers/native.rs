@@ -6,12 +6,16 @@ use hubbub_server::auth::Action;
 use serde_json::{Value, json};
 
 use super::{ask, code, frame, parsed, refusal, rest, stream};
-use crate::support::{
-    Pair, Server, Transport, advance,
-    client::{Client, Request},
-    clock,
-    events::Events,
-    seq,
+use crate::{
+    accounts::CHEAP,
+    resources::person,
+    support::{
+        Pair, Server, Transport, advance,
+        client::{Client, Request},
+        clock,
+        events::Events,
+        seq,
+    },
 };
 
 crate::on_pair!(
@@ -33,7 +37,7 @@ macro_rules! on_two_instances {
     };
 }
 
-on_two_instances!(a_ticket_is_taken_once, an_id_resumes_anywhere, a_restart_is_resumed);
+on_two_instances!(a_ticket_is_taken_once, an_id_resumes_anywhere, a_restart_is_resumed, what_the_server_has_begun_is_resumed_anywhere);
 
 /// A ticket for `user`.
 pub(super) async fn ticket(server: &Server, user: &str, wanted: Value) -> String {
@@ -58,11 +62,13 @@ struct Native {
     /// Of `room:1`.
     seqs: Vec<u64>,
     replies: Vec<Value>,
+    /// Channels that the server has begun.
+    begun: Vec<String>,
 }
 
 impl Native {
     async fn open(server: &Server, request: Request) -> Self {
-        Self { events: stream(server, request).await, id: String::new(), seqs: Vec::new(), replies: Vec::new() }
+        Self { events: stream(server, request).await, id: String::new(), seqs: Vec::new(), replies: Vec::new(), begun: Vec::new() }
     }
 
     /// Reads one block; whether there was one.
@@ -75,6 +81,7 @@ impl Native {
         }
         match parsed(&block) {
             Some(ServerFrame::Entry(entry)) => self.seqs.push(seq(&entry)),
+            Some(ServerFrame::Subscribed(one)) => self.begun.push(one.channel),
             Some(ServerFrame::Reply { .. }) => self.replies.push(serde_json::from_str(&block.data.unwrap()).unwrap()),
             _ => {}
         }
@@ -119,6 +126,45 @@ async fn a_ticket_is_taken_once(pair: Pair) {
         let subscribed = frame(&mut events).await;
         assert_eq!((&subscribed["id"], &subscribed["result"]["channels"][0]["channel"]), (&json!(2), &json!("room:1")));
     }
+}
+
+async fn what_the_server_has_begun_is_resumed_anywhere(pair: Pair) {
+    let [a, b] = pair.fleet_with(CHEAP).await;
+    let (ada, bob) = (person(&a, "ada").await, person(&a, "bob").await);
+    let say = async |payload: u64| {
+        ada.does(&a, "POST", "/v1/channels/chat:a/messages", json!({"payload": payload}), 201).await;
+    };
+    let join = async |channel: &str| {
+        ada.does(&a, "POST", "/v1/channels", json!({"name": channel, "title": "T", "visibility": "public"}), 201).await;
+        bob.does(&a, "PUT", &format!("/v1/channels/{channel}/membership"), Value::Null, 201).await;
+    };
+    join("chat:a").await;
+    let made = ask(&a, Request::post("/v1/tickets", "{}").with_token(&bob.token)).await.json().await;
+    let ticket = made["ticket"].as_str().unwrap();
+    let mut native = Native::open(&a, Request::get(&format!("/v1/sse?auto=true&ticket={ticket}"))).await;
+    let own = format!("user:{}", bob.id);
+    while native.begun.len() < 2 {
+        assert!(native.step().await);
+    }
+    assert_eq!(native.begun, [&*own, "chat:a"]);
+    say(1).await;
+    say(2).await;
+    native.until(2).await;
+    let Native { id, .. } = native;
+    say(3).await;
+    join("chat:b").await;
+    // As a browser comes back: by the same address, to another instance.
+    let mut native = Native::open(&b, Request::get("/v1/sse?auto=true&ticket=used").with("last-event-id", &id)).await;
+    native.until(3).await;
+    while native.begun.is_empty() {
+        assert!(native.step().await);
+    }
+    assert_eq!((&*native.seqs, &*native.begun), (&[3][..], &["chat:b".to_owned()][..]));
+    let channels = native.replies[1]["result"]["channels"].as_array().unwrap();
+    let resumed: Vec<_> = channels.iter().map(|one| (one["channel"].as_str().unwrap(), one["recovered"].as_bool())).collect();
+    assert_eq!(resumed, [(&*own, Some(true)), ("chat:a", Some(true))]);
+    let wrong = Request::get("/v1/sse?auto=perhaps").with_token(&bob.token);
+    assert_eq!(code(ask(&a, wrong).await).await, refusal(400, "out_of_range"));
 }
 
 async fn a_ticket_is_good_for_fifteen_seconds(pair: Pair) {
