@@ -25,7 +25,14 @@ import { WebSocketTransport } from './transports/websocket.js';
  * @property {string} [url] the server's http(s) origin; the page's if absent
  * @property {TransportName[]} [transports] the best first
  * @property {string} [name] of the program, at most 128 bytes, for the server's logs
+ * @property {boolean | Auto} [auto] the server subscribes by itself to the user's channels: each is an event `begun`
  * @property {any} [WebSocket] an implementation, where the platform has none
+ */
+
+/**
+ * @typedef {object} Auto
+ * @property {'close' | 'latest'} [slow] as for `subscribe`, of each
+ * @property {boolean} [presence] see members come and go, where that can be
  */
 
 /**
@@ -46,13 +53,21 @@ const AGAIN = new HubbubError('again', 'a better way is tried once more', 'now')
 /** No timer is set for longer, in ms: browsers take 32 bits. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** Connects, stays connected, and ends with `close` or when the server's word forbids to come back. `state` events tell. */
+/**
+ * Connects, stays connected, and ends with `close` or when the server's word forbids to come back. `state` events tell.
+ *
+ * With `auto`, `begun` (detail: a Subscription) tells of each subscription that the server begins: listen to it at once, its `subscribed` and
+ * its entries follow. It resumes by itself, and has `ended` when the user is no member any more. `refused` (detail: `{channel, error}`)
+ * tells of one that it could not begin.
+ */
 export class Client extends EventTarget {
   #session = new Session();
   #ladder;
   #tokens;
   #settings;
   #name;
+  /** @type {Auto | undefined} */
+  #auto;
   /** @type {Connection | null} */
   #connection = null;
   /** @type {Omit<State, 'pending'>} */
@@ -72,7 +87,14 @@ export class Client extends EventTarget {
   #unwatch;
 
   /** @param {Options} options */
-  constructor({ token, url = globalThis.location?.origin, transports = ['websocket', 'sse', 'polling'], name, WebSocket = globalThis.WebSocket }) {
+  constructor({
+    token,
+    url = globalThis.location?.origin,
+    transports = ['websocket', 'sse', 'polling'],
+    name,
+    auto,
+    WebSocket = globalThis.WebSocket,
+  }) {
     super();
     if (typeof token !== 'function') throw new TypeError('token is a function that returns a token');
     for (const transport of transports) if (!(transport in TRANSPORTS)) throw new TypeError(`there is no transport ${transport}`);
@@ -80,6 +102,7 @@ export class Client extends EventTarget {
     this.#ladder = new Ladder(transports);
     this.#settings = { url: new URL(url).origin, tokens: this.#tokens, WebSocket };
     this.#name = name;
+    if (auto) this.#begin(auto === true ? {} : auto);
     this.#unwatch = watchPage({ hint: () => this.#hint(), leaving: () => this.#leave(), back: () => this.#back() });
     this.#run();
   }
@@ -96,10 +119,7 @@ export class Client extends EventTarget {
    */
   subscribe(channel, options = {}) {
     this.#usable(channel);
-    const subscription = new Subscription(channel, options.since ?? null, (left) => {
-      this.#session.subscriptions.leave(left);
-      this.#stir();
-    });
+    const subscription = this.#subscription(channel, options.since);
     this.#session.subscriptions.add(subscription, options);
     this.#stir();
     return subscription;
@@ -159,6 +179,31 @@ export class Client extends EventTarget {
   /** Ends it. What has no answer is rejected with `closed`. */
   close() {
     this.#end(new HubbubError('closed', 'the client was closed'));
+  }
+
+  /**
+   * @param {string} channel
+   * @param {Cursor} [since]
+   */
+  #subscription(channel, since) {
+    return new Subscription(channel, since ?? null, (left) => {
+      this.#session.subscriptions.leave(left);
+      this.#stir();
+    });
+  }
+
+  /**
+   * The server begins subscriptions.
+   * @param {Auto} auto
+   */
+  #begin({ slow, presence }) {
+    this.#auto = { slow, presence };
+    this.#session.subscriptions.beginner = {
+      slow,
+      make: (channel) => this.#subscription(channel),
+      begun: (subscription) => this.dispatchEvent(new CustomEvent('begun', { detail: subscription })),
+      refused: (channel, error) => this.dispatchEvent(new CustomEvent('refused', { detail: { channel, error } })),
+    };
   }
 
   /** @param {string} channel */
@@ -240,7 +285,7 @@ export class Client extends EventTarget {
         },
       });
       this.#connection = connection;
-      connection.open(this.#name);
+      connection.open(this.#name, this.#auto);
       this.#stir();
     });
   }

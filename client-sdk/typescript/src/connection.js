@@ -58,9 +58,13 @@ export class Connection {
     });
   }
 
-  /** @param {string} [name] of the program, for the server's logs */
-  open(name) {
-    this.#transport.open({ type: 'connect', id: this.#connectId, client: name }, this.#session.greeting());
+  /**
+   * What is subscribed to goes with `connect`, so that the server, if it begins subscriptions, begins none of these.
+   * @param {string} [name] of the program, for the server's logs
+   * @param {object} [auto] how the server is to subscribe by itself
+   */
+  open(name, auto) {
+    this.#transport.open({ type: 'connect', id: this.#connectId, client: name, auto }, this.#session.greeting());
   }
 
   /** Hands on what the session has to say, as far as the transport takes it. */

@@ -115,6 +115,9 @@ export class Session {
         this.clock.set(frame.time);
         this.subscriptions.heads(frame.channels, now);
         break;
+      case 'subscribed':
+        this.subscriptions.begun(frame, now);
+        break;
       case 'disconnect':
         return disconnected(frame);
       default:

@@ -10,6 +10,14 @@ const MAX_CHANNELS = 512;
 export const STABLE_AFTER = 5_000;
 
 /**
+ * @typedef {object} Beginner
+ * @property {'close' | 'latest'} [slow] the policy of each
+ * @property {(channel: string) => import('./subscription.js').Subscription} make what the program gets
+ * @property {(subscription: import('./subscription.js').Subscription) => void} begun tells it
+ * @property {(channel: string, error: HubbubError) => void} refused tells it that there is none
+ */
+
+/**
  * The subscriptions by channel. Each is in exactly one phase (`Tracked`); what comes for one that is not live is ignored, which
  * is what makes unsubscribing and subscribing again in one breath safe.
  */
@@ -20,6 +28,8 @@ export class Subscriptions {
   #unwanted = [];
   /** What each `subscribe` without an answer asked for, in its order. @type {Map<number, Tracked[]>} */
   #asked = new Map();
+  /** What the program is told of subscriptions that the server begins; null if it wants none. @type {Beginner | null} */
+  beginner = null;
 
   /**
    * @param {import('./subscription.js').Subscription} subscription
@@ -61,7 +71,7 @@ export class Subscriptions {
       const id = ids.next();
       const channels = some.map((tracked) => tracked.asking());
       if (batch.push(JSON.stringify({ type: 'subscribe', id, channels })) !== 'taken') return;
-      for (const tracked of some) tracked.phase = 'asked';
+      for (const tracked of some) Object.assign(tracked, { phase: 'asked', request: id });
       this.#asked.set(id, some);
     }
   }
@@ -74,10 +84,11 @@ export class Subscriptions {
    */
   reply(id, result, now) {
     this.#answered(id).forEach((tracked, at) => {
+      if (!this.#waits(tracked, id)) return;
       const answer = result.channels[at];
       const error = refusal(answer);
       if (error) this.#refused(tracked, error, now);
-      else if (tracked.phase === 'asked') tracked.subscribed(answer, now);
+      else tracked.subscribed(answer, now);
     });
   }
 
@@ -88,7 +99,29 @@ export class Subscriptions {
    * @param {number} now ms
    */
   refuse(id, error, now) {
-    for (const tracked of this.#answered(id)) this.#refused(tracked, error, now);
+    for (const tracked of this.#answered(id)) if (this.#waits(tracked, id)) this.#refused(tracked, error, now);
+  }
+
+  /**
+   * The server has begun a subscription, or could not.
+   * @param {any} answer `subscribed`
+   * @param {number} now ms
+   */
+  begun(answer, now) {
+    const { beginner } = this;
+    const known = this.#tracked.get(answer.channel);
+    const error = refusal(answer);
+    if (!beginner || known?.phase === 'live' || (known && error)) return;
+    if (error) return beginner.refused(answer.channel, error);
+    // The program has one of its own, which the server was not asked for in time: it is, as the program wants it.
+    if (known) return this.#repair(known, now);
+    const subscription = beginner.make(answer.channel);
+    if (answer.recovered && answer.from) subscription.cursor = { epoch: answer.head.epoch, seq: answer.from - 1 };
+    const tracked = new Tracked(subscription, { slow: beginner.slow, presence: Boolean(answer.presence) });
+    tracked.phase = 'live';
+    this.#tracked.set(answer.channel, tracked);
+    beginner.begun(subscription);
+    if (this.#live(answer.channel) === tracked) tracked.subscribed(answer, now);
   }
 
   /**
@@ -163,6 +196,15 @@ export class Subscriptions {
     const asked = this.#asked.get(id) ?? [];
     this.#asked.delete(id);
     return asked;
+  }
+
+  /**
+   * Whether it is still this request that a subscription waits for.
+   * @param {Tracked} tracked
+   * @param {number} id
+   */
+  #waits(tracked, id) {
+    return tracked.phase === 'asked' && tracked.request === id;
   }
 
   /**

@@ -15,6 +15,8 @@ export class Tracked {
    * @type {'wanted' | 'asked' | 'live' | 'later'}
    */
   phase = 'wanted';
+  /** The `subscribe` that asked for it last. */
+  request = 0;
   /** When it is wanted again, in ms of the clock that `Subscriptions` is given. */
   due = 0;
   /** Since when it is live, on that clock. */

@@ -56,6 +56,42 @@ for (const transport of TRANSPORTS) {
     await until(() => room.count === 1 && !room.members?.has('bob'), 'one member');
   });
 
+  test(`${transport}: what the server begins survives it, and ends with the membership`, { timeout: 120_000 }, async (t) => {
+    const server = await Server.start(t);
+    const ask = async (user, method, path, body) => {
+      const headers = { authorization: `Bearer ${server.token(user)}`, 'content-type': 'application/json' };
+      const answer = await fetch(server.url + path, { method, headers, body: body && JSON.stringify(body) });
+      assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
+    };
+    const alice = clientOf(t, server, 'alice', options);
+    const bob = clientOf(t, server, 'bob', { ...options, auto: { presence: true } });
+    const begun = new Map();
+    bob.addEventListener('begun', ({ detail }) => begun.set(detail.channel, { room: detail, heard: record(detail) }));
+    await until(() => begun.has('user:bob'), 'his own channel');
+    await ask('alice', 'POST', '/v1/channels', { name: 'chat:tea', title: 'Tea', visibility: 'public' });
+    await ask('bob', 'PUT', '/v1/channels/chat:tea/membership');
+    await until(() => begun.has('chat:tea'), 'the room');
+    const { room, heard } = begun.get('chat:tea');
+    await until(() => room.count === 1, 'he is there');
+    const published = [];
+    for (let n = 0; n < 40; n += 1) {
+      published.push(alice.publish('chat:tea', n));
+      if (n === 20) {
+        await published[10];
+        await server.kill();
+        await server.run();
+      }
+    }
+    await Promise.all(published);
+    await until(() => heard.of('entry').length === 40, 'everything');
+    assert.deepEqual(heard.of('entry').map(({ seq }) => seq), Array.from({ length: 40 }, (_, n) => n + 1));
+    assert.equal(begun.size, 2);
+    assert.equal(begun.get('chat:tea').room, room);
+    await ask('bob', 'DELETE', '/v1/channels/chat:tea/members/bob');
+    await until(() => heard.of('ended').length === 1, 'the end');
+    assert.equal(heard.of('ended')[0].code, 'forbidden');
+  });
+
   test(`${transport}: nothing is lost or doubled when the server is killed under load`, { timeout: 120_000 }, async (t) => {
     const server = await Server.start(t);
     const alice = clientOf(t, server, 'alice', options);

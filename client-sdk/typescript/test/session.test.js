@@ -226,3 +226,84 @@ test('disconnect says when to come back', () => {
   const farewell = hear({ type: 'disconnect', code: 4503, reason: 'draining', retry: 'later', reconnect_after: 1_500 });
   assert.deepEqual([farewell.code, farewell.retry, farewell.retryAfter], ['draining', 'later', 1_500]);
 });
+
+/** What the server begins, with what it tells. */
+function beginning() {
+  const begun = [];
+  const refused = [];
+  session.subscriptions.beginner = {
+    make: (channel) => new Subscription(channel, null, (left) => session.subscriptions.leave(left)),
+    begun: (subscription) => {
+      const told = [];
+      for (const type of ['entry', 'subscribed', 'ended']) {
+        subscription.addEventListener(type, ({ detail }) => told.push(type === 'entry' ? detail.seq : type));
+      }
+      begun.push({ subscription, told });
+    },
+    refused: (channel, error) => refused.push([channel, error.code]),
+  };
+  return { begun, refused };
+}
+
+const starts = (more) => hear({ type: 'subscribed', channel: 'room:1', durable: true, ...more });
+
+test('what the server begins is told before its first entry, and resumes with connect', () => {
+  const { begun, refused } = beginning();
+  starts({ head: { epoch: 1, seq: 5 } });
+  [6, 7].forEach((seq) => hear(entry(seq)));
+  assert.deepEqual(begun[0].told, ['subscribed', 6, 7]);
+  session.disconnected();
+  const [{ id, channels }] = readFrames(session.greeting());
+  assert.deepEqual(channels, [{ channel: 'room:1', since: { epoch: 1, seq: 7 } }]);
+  answer(id, durable(8, { recovered: true, from: 8, to: 8 }));
+  hear(entry(8));
+  assert.deepEqual(begun[0].told, ['subscribed', 6, 7, 'subscribed', 8]);
+  hear({ type: 'subscribed', channel: 'room:9', error: { code: 'too_many_subscriptions', message: '', retry: 'never' } });
+  assert.deepEqual([begun.length, refused], [1, [['room:9', 'too_many_subscriptions']]]);
+});
+
+test('what begins from the first entry is replayed', () => {
+  const { begun } = beginning();
+  starts({ head: { epoch: 1, seq: 2 }, recovered: true, from: 1, to: 2 });
+  [1, 2, 3].forEach((seq) => hear(entry(seq)));
+  assert.deepEqual(begun[0].told, ['subscribed', 1, 2, 3]);
+});
+
+test('a membership that ends and begins is another subscription', () => {
+  const { begun } = beginning();
+  starts({ head: { epoch: 1, seq: 5 } });
+  hear({ type: 'unsubscribed', channel: 'room:1', code: 'not_found', message: '', retry: 'never' });
+  starts({ head: { epoch: 1, seq: 9 } });
+  hear(entry(10));
+  assert.deepEqual(
+    begun.map(({ told }) => told),
+    [
+      ['subscribed', 'ended'],
+      ['subscribed', 10],
+    ],
+  );
+  begun[1].subscription.unsubscribe();
+  assert.deepEqual(said()[0].channels, ['room:1']);
+});
+
+test('of what the program wants itself the server is told how, also if it was quicker', () => {
+  const { begun } = beginning();
+  const { told } = subscribe({ since: { epoch: 1, seq: 3 }, slow: 'latest' });
+  const [{ id }] = said();
+  starts({ head: { epoch: 1, seq: 5 } });
+  hear({ type: 'reply', id, result: { channels: [{ channel: 'room:1', error: { code: 'already_subscribed', message: '', retry: 'never' } }] } });
+  hear(entry(6));
+  now += 60_000;
+  session.tick(now);
+  const [unsubscribe, again] = said();
+  assert.deepEqual([unsubscribe.type, unsubscribe.channels], ['unsubscribe', ['room:1']]);
+  assert.deepEqual(again.channels, [{ channel: 'room:1', since: { epoch: 1, seq: 3 }, slow: 'latest' }]);
+  answer(again.id, durable(6, { recovered: true, from: 4, to: 6 }));
+  [4, 5, 6].forEach((seq) => hear(entry(seq)));
+  assert.deepEqual([told, begun.length], [['subscribed', 4, 5, 6], 0]);
+});
+
+test('who did not ask is told nothing', () => {
+  starts({ head: { epoch: 1, seq: 5 } });
+  assert.deepEqual(said(), []);
+});
