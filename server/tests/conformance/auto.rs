@@ -32,9 +32,17 @@ mod on_clusters {
 }
 
 mod on_pairs {
-    use super::{a_membership_that_races_a_connect_begins_once, a_thousand_memberships_begin_in_time, what_does_not_fit_is_told};
+    use super::{
+        a_membership_that_races_a_connect_begins_once, a_thousand_memberships_begin_in_time,
+        what_began_unseen_begins_when_all_is_learned_anew, what_does_not_fit_is_told,
+    };
 
-    crate::on_every_pair!(what_does_not_fit_is_told, a_thousand_memberships_begin_in_time, a_membership_that_races_a_connect_begins_once,);
+    crate::on_every_pair!(
+        what_does_not_fit_is_told,
+        a_thousand_memberships_begin_in_time,
+        a_membership_that_races_a_connect_begins_once,
+        what_began_unseen_begins_when_all_is_learned_anew,
+    );
 }
 
 /// Connects so that the server begins subscriptions.
@@ -438,4 +446,28 @@ async fn as_much_begins_at_once_as_fits_the_outbox(pair: Pair) {
     }
     is_silent(&mut bobs).await;
     bobs.leave().await;
+}
+
+async fn what_began_unseen_begins_when_all_is_learned_anew(pair: Pair) {
+    let server = pair.server_with(CHEAP).await;
+    let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
+    for channel in ["chat:kept", "chat:left"] {
+        makes(&server, &ada, channel).await;
+        joins(&server, &bob, channel).await;
+    }
+    let mut bobs = connects(&server, &bob, Auto::default()).await;
+    for _ in 0..3 {
+        assert_eq!(bobs.subscribed().await.error, None);
+    }
+    bobs.unsubscribe("chat:left").await;
+    // Rulings are missing: whatever they said, it is read again.
+    joins_many(&server, &bob, 2).await;
+    server.ground().execute(&["UPDATE counters SET value = value + 7 WHERE name = 'rulings'"]).await;
+    begins(&mut bobs, "chat:2").await;
+    begins(&mut bobs, "chat:1").await;
+    is_silent(&mut bobs).await;
+    says(&server, &ada, "chat:left", "unheard").await;
+    says(&server, &ada, "chat:kept", "heard").await;
+    assert_eq!(bobs.entry().await.channel.as_str(), "chat:kept");
+    is_silent(&mut bobs).await;
 }
