@@ -134,6 +134,10 @@ impl Looker {
             if let Some(ruling) = &ruling {
                 metrics.rulings.of(kind(ruling)).increment(1);
             }
+            let since = match &ruling {
+                Some(Ruling::Joined { since, .. }) => Some(*since),
+                _ => None,
+            };
             match ruling {
                 Some(Ruling::User(user) | Ruling::Ban { user, .. }) => _ = people.insert(user),
                 Some(Ruling::Session { user, session }) => {
@@ -148,10 +152,10 @@ impl Looker {
                     keep.forget_room(&channel);
                     concerned.channels.insert(channel);
                 }
-                Some(Ruling::Member { channel, user }) => {
+                Some(Ruling::Member { channel, user } | Ruling::Joined { channel, user, .. }) => {
                     keep.forget_member(&channel, &user);
                     if config.namespace(&channel).auto_subscribe {
-                        concerned.started.push((user.clone(), Start { channel, cause: Cause::Membership }));
+                        concerned.started.push((user.clone(), Start { channel, cause: Cause::Membership(since) }));
                     }
                     concerned.users.insert(user);
                 }

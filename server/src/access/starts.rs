@@ -31,8 +31,8 @@ pub struct Start {
 /// Why a subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The user's membership has changed: it begins if there is one.
-    Membership,
+    /// The user's membership has changed: it begins if there is one, from where that began if this is known.
+    Membership(Option<Cursor>),
     /// A backend wants it, from this cursor on.
     Backend(Option<Cursor>),
 }
@@ -67,7 +67,7 @@ impl Starts {
         let mut due = self.due();
         match start.cause {
             _ if due.starts.len() < WAITING => due.starts.push(start),
-            Cause::Membership => due.memberships = true,
+            Cause::Membership(_) => due.memberships = true,
             // Nobody says it again: whoever connects anew starts from what is there then.
             Cause::Backend(_) => self.outbox.close(CloseCode::SlowConsumer, None),
         }

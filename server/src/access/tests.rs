@@ -411,22 +411,21 @@ async fn what_is_to_begin_is_told_in_order_and_within_bounds() {
         house.rule(&[], begin(one("room:2"))).await;
         house.rule(&[], Ruling::Unsubscribe { channel: one("room:1"), user: "bob".to_owned() }).await;
         house.rule(&[], Ruling::Member { channel: chat(), user: "bob".to_owned() }).await;
+        house.rule(&[], Ruling::Joined { channel: chat(), user: "bob".to_owned(), since: Cursor { epoch: 1, seq: 3 } }).await;
         house.rule(&[], Ruling::Member { channel: one("room:9"), user: "bob".to_owned() }).await;
         house.rule(&[], Ruling::Member { channel: chat(), user: "eve".to_owned() }).await;
         let due = enlisted.take();
         let backend = Start { channel: one("room:2"), cause: Cause::Backend(Some(Cursor { epoch: 2, seq: 7 })) };
-        assert_eq!(
-            due.starts,
-            [backend, Start { channel: chat(), cause: Cause::Membership }],
-            "nothing of a namespace that does not want it"
-        );
+        let changed = |since| Start { channel: chat(), cause: Cause::Membership(since) };
+        let expected = [backend, changed(None), changed(Some(Cursor { epoch: 1, seq: 3 }))];
+        assert_eq!(due.starts, expected, "nothing of a namespace that does not want it");
         assert!(!due.memberships && enlisted.take().starts.is_empty());
         // A ruling that is missing is not known: everything is due again.
         let hole = "UPDATE counters SET value = value + 5 WHERE name = 'rulings'";
         house.rule(&[(hole, &[])], begin(one("room:3"))).await;
         assert!(enlisted.take().memberships);
         for n in 0..2_000 {
-            house.access.starts.start("bob", &Start { channel: one(&format!("chat:{n}")), cause: Cause::Membership });
+            house.access.starts.start("bob", &Start { channel: one(&format!("chat:{n}")), cause: Cause::Membership(None) });
         }
         let due = enlisted.take();
         assert!(due.memberships && due.starts.len() < 2_000 && !outbox.is_closing());
@@ -435,7 +434,7 @@ async fn what_is_to_begin_is_told_in_order_and_within_bounds() {
         }
         assert_eq!(outbox.code(), Some(CloseCode::SlowConsumer), "nobody else would say it again");
         drop(enlisted);
-        house.access.starts.start("bob", &Start { channel: chat(), cause: Cause::Membership });
+        house.access.starts.start("bob", &Start { channel: chat(), cause: Cause::Membership(None) });
         house.end().await;
     }
 }

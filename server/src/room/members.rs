@@ -12,7 +12,7 @@ use crate::{
     store::{
         StoreError, Tx,
         audit::Deed,
-        bans,
+        bans, channels,
         listing::Selection,
         members::{self, Member},
         rulings::Ruling,
@@ -107,7 +107,10 @@ impl Rooms {
             None => Role::Member,
         };
         let member = members::put(&mut tx, channel, user, (role, MemberState::Joined), None, self.world.clock.now()).await?;
-        self.noted(tx, by, "member.joined", channel, &member).await?;
+        // Before the membership counts: whatever comes after is his to hear.
+        let since = channels::head(&self.db, channel).await?.map(|head| head.cursor()).unwrap_or_default();
+        let ruling = Ruling::Joined { channel: channel.clone(), user: user.to_owned(), since };
+        self.noted_by(tx, by, "member.joined", &member, ruling).await?;
         Ok((member, Standing::New))
     }
 
@@ -191,9 +194,13 @@ impl Rooms {
     }
 
     async fn noted(&self, tx: Tx, by: By<'_>, action: &'static str, channel: &ChannelName, member: &Member) -> Result<(), RoomError> {
-        let detail = json!({ "role": member.role, "state": members::state_name(member.state) });
-        let deed = Deed { action, target: "member", id: &member.user, channel: Some(channel.as_str()), detail };
         let ruling = Ruling::Member { channel: channel.clone(), user: member.user.clone() };
+        self.noted_by(tx, by, action, member, ruling).await
+    }
+
+    async fn noted_by(&self, tx: Tx, by: By<'_>, action: &'static str, member: &Member, ruling: Ruling) -> Result<(), RoomError> {
+        let detail = json!({ "role": member.role, "state": members::state_name(member.state) });
+        let deed = Deed { action, target: "member", id: &member.user, channel: Some(member.channel.as_str()), detail };
         self.conclude(tx, by, deed, &[ruling]).await
     }
 }

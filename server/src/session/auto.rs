@@ -117,7 +117,7 @@ impl Session {
         queue.extend(rest.into_iter().map(|(channel, since)| Next { channel, since: Some(since), why: Why::Resumed }));
         queue.extend(starts.into_iter().map(|Start { channel, cause }| {
             let (since, why) = match cause {
-                Cause::Membership => (None, Why::Changed),
+                Cause::Membership(since) => (since, Why::Changed),
                 Cause::Backend(since) => (since, Why::Backend),
             };
             Next { channel: channel.as_str().to_owned(), since, why }

@@ -35,6 +35,15 @@ pub enum Ruling {
         /// Who.
         user: String,
     },
+    /// Somebody has joined a channel. To a release that does not know the cursor it is [`Ruling::Member`].
+    Joined {
+        /// Where.
+        channel: ChannelName,
+        /// Who.
+        user: String,
+        /// The channel's head before that: what follows it is heard by whoever has subscriptions begun for him.
+        since: Cursor,
+    },
     /// Somebody was banned from a channel, or let in again.
     Ban {
         /// Where.
@@ -94,7 +103,8 @@ impl From<Row> for Numbered {
             ("session", Some(user), _, Some(session)) => Some(Ruling::Session { user, session }),
             ("token", Some(user), _, Some(token)) => Some(Ruling::Token { user, token, until: row.until.unwrap_or(i64::MAX) as u64 }),
             ("channel", _, Some(channel), _) => Some(Ruling::Channel(channel)),
-            ("member", Some(user), Some(channel), _) => Some(Ruling::Member { channel, user }),
+            ("member", Some(user), Some(channel), Some(since)) => cursor_of(&since).map(|since| Ruling::Joined { channel, user, since }),
+            ("member", Some(user), Some(channel), None) => Some(Ruling::Member { channel, user }),
             ("ban", Some(user), Some(channel), _) => Some(Ruling::Ban { channel, user }),
             ("key", _, _, Some(key)) => Some(Ruling::Key(key)),
             ("api_key", _, _, Some(key)) => Some(Ruling::ApiKey(key)),
@@ -122,7 +132,9 @@ fn cursor_of(text: &str) -> Option<Cursor> {
 /// [`StoreError`].
 pub(crate) async fn append(tx: &mut Tx, ruling: &Ruling, now: u64) -> Result<u64, StoreError> {
     let since = match ruling {
-        Ruling::Subscribe { since: Some(Cursor { epoch, seq }), .. } => Some(format!("{epoch}:{seq}")),
+        Ruling::Joined { since: Cursor { epoch, seq }, .. } | Ruling::Subscribe { since: Some(Cursor { epoch, seq }), .. } => {
+            Some(format!("{epoch}:{seq}"))
+        }
         _ => None,
     };
     let (kind, user, channel, subject, until) = match ruling {
@@ -131,6 +143,7 @@ pub(crate) async fn append(tx: &mut Tx, ruling: &Ruling, now: u64) -> Result<u64
         Ruling::Token { user, token, until } => ("token", Some(user), None, Some(token), Some(column(*until))),
         Ruling::Channel(channel) => ("channel", None, Some(channel), None, None),
         Ruling::Member { channel, user } => ("member", Some(user), Some(channel), None, None),
+        Ruling::Joined { channel, user, .. } => ("member", Some(user), Some(channel), since.as_ref(), None),
         Ruling::Ban { channel, user } => ("ban", Some(user), Some(channel), None, None),
         Ruling::Key(key) => ("key", None, None, Some(key), None),
         Ruling::ApiKey(key) => ("api_key", None, None, Some(key), None),

@@ -34,7 +34,7 @@ mod on_clusters {
 mod on_pairs {
     use super::{
         a_membership_that_races_a_connect_begins_once, a_thousand_memberships_begin_in_time,
-        what_began_unseen_begins_when_all_is_learned_anew, what_does_not_fit_is_told,
+        what_began_unseen_begins_when_all_is_learned_anew, what_does_not_fit_is_told, what_is_said_after_a_join_is_heard,
     };
 
     crate::on_every_pair!(
@@ -42,6 +42,7 @@ mod on_pairs {
         a_thousand_memberships_begin_in_time,
         a_membership_that_races_a_connect_begins_once,
         what_began_unseen_begins_when_all_is_learned_anew,
+        what_is_said_after_a_join_is_heard,
     );
 }
 
@@ -470,4 +471,37 @@ async fn what_began_unseen_begins_when_all_is_learned_anew(pair: Pair) {
     says(&server, &ada, "chat:kept", "heard").await;
     assert_eq!(bobs.entry().await.channel.as_str(), "chat:kept");
     is_silent(&mut bobs).await;
+}
+
+async fn what_is_said_after_a_join_is_heard(pair: Pair) {
+    let server = pair.server_with(CHEAP).await;
+    let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
+    makes(&server, &ada, "chat:a").await;
+    says(&server, &ada, "chat:a", "1").await;
+    says(&server, &ada, "chat:a", "2").await;
+    let mut bobs = connects(&server, &bob, Auto::default()).await;
+    begins(&mut bobs, &format!("user:{}", bob.id)).await;
+    // As if he had joined on an instance from which nobody hears at once.
+    let now = server.now();
+    let member = format!(
+        "INSERT INTO members (channel, user_id, role, state, version, created_at, updated_at)
+         VALUES ('chat:a', '{}', 'member', 'joined', 1, {now}, {now})",
+        bob.id
+    );
+    server.ground().execute(&[&member]).await;
+    says(&server, &ada, "chat:a", "welcome").await;
+    let ruling = format!(
+        "INSERT INTO rulings (number, kind, user_id, channel, subject, created_at)
+         SELECT value, 'member', '{}', 'chat:a', '1:2', {now} FROM counters WHERE name = 'rulings'",
+        bob.id
+    );
+    server.ground().execute(&["UPDATE counters SET value = value + 1 WHERE name = 'rulings'", &ruling]).await;
+    let begun = begins(&mut bobs, "chat:a").await;
+    assert_eq!((begun.recovered, begun.from, begun.to), (Some(true), Some(3), Some(3)));
+    assert_eq!(payload(&bobs.entry().await), json!("welcome"));
+    // By REST the ruling says the same.
+    let eve = person(&server, "eve").await;
+    joins(&server, &eve, "chat:a").await;
+    let told = server.ground().count("SELECT count(*) FROM rulings WHERE kind = 'member' AND subject = '1:3'").await;
+    assert_eq!(told, 1);
 }
