@@ -127,7 +127,7 @@ macro_rules! vectors {
 }
 
 vectors! {
-    "connect": "client/connect-token";
+    "connect": "client/connect-token", "client/connect-auto";
     "connect_reply": "server/reply-connect";
     "refresh": "client/refresh";
     "refresh_reply": "server/reply-refresh";
@@ -148,6 +148,7 @@ vectors! {
     "skip": "server/skip-superseded";
     "heads": "server/heads";
     "presence_change": "server/presence-changes";
+    "subscribed": "server/subscribed-recovered", "server/subscribed-refused";
     "unsubscribed": "server/unsubscribed";
     "disconnect": "server/disconnect-draining";
 }

@@ -105,20 +105,24 @@ pub struct Connect {
 
 /// `auto` of `connect`: how the server subscribes this connection by itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Auto {
     /// Where to resume; channels of which the user is no member are subscribed to as well, if he may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "asyncapi", schemars(default))]
     pub since: Vec<Since>,
     /// What to do when this subscriber is slow; the namespace's policy if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,
     /// Wants to see members come and go, where the namespace has presence and the user may.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "asyncapi", schemars(default))]
     pub presence: bool,
 }
 
 /// How far a client has come in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "asyncapi", derive(schemars::JsonSchema))]
 pub struct Since {
     /// The channel's name; checked when it is handled, so that one bad name fails alone.
     pub channel: String,

@@ -260,11 +260,12 @@ fn kind(ruling: &Ruling) -> RulingKind {
         Ruling::Session { .. } => RulingKind::Session,
         Ruling::Token { .. } => RulingKind::Token,
         Ruling::Channel(_) => RulingKind::Channel,
-        Ruling::Member { .. } => RulingKind::Member,
+        Ruling::Member { .. } | Ruling::Joined { .. } => RulingKind::Member,
         Ruling::Ban { .. } => RulingKind::Ban,
         Ruling::Key(_) => RulingKind::Key,
         Ruling::ApiKey(_) => RulingKind::ApiKey,
         Ruling::Disconnect(_) => RulingKind::Disconnect,
+        Ruling::Subscribe { .. } => RulingKind::Subscribe,
         Ruling::Unsubscribe { .. } => RulingKind::Unsubscribe,
     }
 }

@@ -1,6 +1,6 @@
 //! `/v1/server/…`: what backends do. Many things in one request, each with its own result.
 
-mod subscribe;
+mod subscriptions;
 
 use std::sync::Arc;
 
@@ -27,7 +27,6 @@ use crate::{
     auth::{Identity, Power},
     channel::{NewMessage, Refused, Ticket},
     http::Problem,
-    room::Rooms,
     session::Backend,
     user::Users,
 };
@@ -40,8 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(publish))
         .routes(routes!(broadcast))
         .routes(routes!(disconnect))
-        .routes(routes!(unsubscribe))
-        .merge(subscribe::router())
+        .merge(subscriptions::router())
         .routes(routes!(presence))
         .routes(routes!(info))
 }
@@ -217,28 +215,6 @@ struct Disconnections {
     users: Vec<String>,
 }
 
-/// Users and channels.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({ "subscriptions": [{ "user": "ada", "channel": "chat:rust" }] }))]
-struct Unsubscriptions {
-    /// 1 to 1,000.
-    #[schema(min_items = 1, max_items = 1000)]
-    subscriptions: Vec<Subscription>,
-}
-
-/// A user's subscription to a channel, on however many connections.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Subscription {
-    /// A user's id.
-    #[schema(min_length = 1, max_length = 128)]
-    user: String,
-    /// Where.
-    #[schema(min_length = 1, max_length = 128)]
-    channel: String,
-}
-
 /// That it was done, or `error`.
 #[derive(Serialize, ToSchema)]
 struct Done {
@@ -260,33 +236,6 @@ async fn disconnect(
 ) -> Result<Response, Problem> {
     let results = body.users.iter().map(|_| Done { error: None }).collect();
     users.disconnect(actor.by(), body.users).await?;
-    Ok(wants.ok(&Results::<Done> { results }))
-}
-
-/// End users' subscriptions
-///
-/// Everywhere within a second; they may subscribe again. To keep them out, ban them. Takes `moderate` on the channel.
-#[utoipa::path(post, path = "/v1/server/unsubscribe", tag = "server", operation_id = "serverUnsubscribe", request_body = Unsubscriptions,
-    responses((status = 200, description = "What became of each.", body = Results<Done>)))]
-async fn unsubscribe(
-    wants: Wants,
-    actor: Actor,
-    State(rooms): State<Arc<Rooms>>,
-    Body(body): Body<Unsubscriptions>,
-) -> Result<Response, Problem> {
-    let mut results = Vec::with_capacity(body.subscriptions.len());
-    let mut named = Vec::new();
-    for Subscription { user, channel } in body.subscriptions {
-        let channel = ChannelName::parse(&channel).map_err(|error| ErrorBody::new(ErrorCode::ChannelInvalid, error.to_string()));
-        results.push(channel.as_ref().err().cloned());
-        named.extend(channel.ok().map(|channel| (user, channel)));
-    }
-    // Those whose channel has a name, in the request's order.
-    let mut outcomes = rooms.unsubscribe(actor.by(), named).await?.into_iter();
-    for error in results.iter_mut().filter(|error| error.is_none()) {
-        *error = outcomes.next().and_then(Result::err).map(|denied| ErrorBody::new(denied.code(), denied.to_string()));
-    }
-    let results = results.into_iter().map(|error| Done { error: error.map(Failure::from) }).collect();
     Ok(wants.ok(&Results::<Done> { results }))
 }
 

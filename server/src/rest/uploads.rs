@@ -21,8 +21,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     kit::{
-        self, Body, Expected, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Query, Wants, WantsList, answer, changed, is_fresh,
-        query, tag,
+        self, Body, Expected, Field, IfMatch, List, Listed, MaybeIfMatch, Page, Query, Wants, WantsList, answer, changed, is_fresh, query,
+        tag,
     },
 };
 use crate::{

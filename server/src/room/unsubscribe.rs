@@ -13,13 +13,13 @@ impl Rooms {
     ///
     /// # Errors
     /// [`RoomError::Store`]: none was ended.
-    pub async fn unsubscribe(&self, by: By<'_>, subscriptions: Vec<(String, ChannelName)>) -> Result<Vec<Result<(), Denied>>, RoomError> {
+    pub async fn unsubscribe(&self, by: By<'_>, subscriptions: Vec<(ChannelName, String)>) -> Result<Vec<Result<(), Denied>>, RoomError> {
         let mut outcomes = Vec::with_capacity(subscriptions.len());
         let mut ended = Vec::new();
-        for (user, channel) in subscriptions {
+        for (channel, user) in subscriptions {
             let outcome = self.access.may(by.identity, Act::Moderate, &channel).await;
             if outcome.is_ok() {
-                ended.push((user, channel));
+                ended.push((channel, user));
             }
             outcomes.push(outcome);
         }
@@ -27,11 +27,11 @@ impl Rooms {
             return Ok(outcomes);
         }
         let mut deeds = Vec::with_capacity(ended.len());
-        for (user, channel) in &ended {
+        for (channel, user) in &ended {
             let channel = Some(channel.as_str());
             deeds.push(Deed { action: "user.unsubscribed", target: "user", id: user, channel, detail: json!({}) });
         }
-        let ruled = |(user, channel): &(String, ChannelName)| Ruling::Unsubscribe { channel: channel.clone(), user: user.clone() };
+        let ruled = |(channel, user): &(ChannelName, String)| Ruling::Unsubscribe { channel: channel.clone(), user: user.clone() };
         let rulings: Vec<_> = ended.iter().map(ruled).collect();
         self.access.conclude(self.db.begin().await?, by.trace, &deeds, &rulings).await?;
         Ok(outcomes)

@@ -13,10 +13,10 @@ use hubbub_protocol::{
 
 use super::live::Session;
 use crate::{
-    access::{Cause, Denied, Due, Enlisted, Start},
+    access::{By, Cause, Denied, Due, Enlisted, Start},
     auth::{Act, Identity, policy::RoomKind},
     config::{Creation, Durability},
-    room::{By, personal_name},
+    room::personal_name,
     store::audit::Trace,
 };
 

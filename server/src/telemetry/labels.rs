@@ -113,6 +113,8 @@ labels! {
         ApiKey = "api_key",
         /// A user's connections end.
         Disconnect = "disconnect",
+        /// A user's subscription to a channel begins.
+        Subscribe = "subscribe",
         /// A user's subscriptions to a channel end.
         Unsubscribe = "unsubscribe",
     }
