@@ -13,6 +13,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Caller(pub Identity);
 
+/// A caller who is no backend. Keys are for REST: what they open would go on when they are revoked.
+#[derive(Debug, Clone)]
+pub struct Somebody(pub Identity);
+
 /// Whom this request's credentials stand for: whoever asks first has verified them for the others.
 #[derive(Debug, Clone)]
 pub(super) struct Known(pub(super) Identity);
@@ -47,5 +51,22 @@ where
         backend.access.admits(&identity)?;
         parts.extensions.insert(Known(identity.clone()));
         Ok(Self(identity))
+    }
+}
+
+impl<S> FromRequestParts<S> for Somebody
+where
+    Arc<Backend>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Caller::from_request_parts(parts, state).await? {
+            Caller(identity) if identity.is_backend => {
+                Err(Problem::new(ErrorCode::Unauthorized, "API keys open no sessions: this takes a user's token"))
+            }
+            Caller(identity) => Ok(Self(identity)),
+        }
     }
 }

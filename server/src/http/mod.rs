@@ -9,7 +9,7 @@ mod problem;
 mod rate;
 
 pub use around::{KeptProblem, REQUEST_ID, RequestId, around, panicked};
-pub use caller::{Caller, bearer};
+pub use caller::{Caller, Somebody, bearer};
 pub use host::one_host;
 pub use origin::origins;
 pub use peer::Peer;

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     auth::Identity,
-    http::{Caller, Problem},
+    http::{Caller, Problem, Somebody},
     session::{Backend, Passport, Trail},
 };
 
@@ -86,10 +86,10 @@ struct Event {
 ///
 /// The body is what a client's first WebSocket message would be: frames of JSON back to back, `connect` first. Each event is a frame. The
 /// AsyncAPI document describes frames.
-#[utoipa::path(post, path = "/v1/sse", tag = "sessions over HTTP", operation_id = "openStream", extensions(("x-json-alone" = json!(true))),
+#[utoipa::path(post, path = "/v1/sse", tag = "sessions over HTTP", operation_id = "openStream", security(("token" = [])), extensions(("x-json-alone" = json!(true))),
     request_body(content = Option<serde_json::Value>, content_type = "application/json", example = json!({ "type": "connect", "id": 1 })),
     responses((status = 200, description = "The stream, which goes on for as long as the session does.", body = Event, content_type = "text/event-stream")))]
-async fn open_stream(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
+async fn open_stream(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, Said(body): Said) -> Result<Response, Problem> {
     plain.endpoint.welcome()?;
     let admission = plain.endpoint.admit()?;
     let session = plain.open(identity, body, Way::Events, admission);
@@ -105,7 +105,7 @@ async fn no_head() -> Response {
 ///
 /// As if `connect` and, if there are channels, `subscribe` had been sent. Who asks says the header `Authorization`; or a ticket; or the id of
 /// the last event, by which an `EventSource` comes back.
-#[utoipa::path(get, path = "/v1/sse", tag = "sessions over HTTP", operation_id = "getStream", security((), ("token" = []), ("apiKey" = [])),
+#[utoipa::path(get, path = "/v1/sse", tag = "sessions over HTTP", operation_id = "getStream", security((), ("token" = [])),
     params(
         ("channel" = Option<Vec<String>>, Query, description = "A channel to subscribe to, perhaps with a cursor behind a semicolon: `room:1;EPOCH:SEQ`. At most 512."),
         ("ticket" = Option<String>, Query, description = "A ticket of `POST /v1/tickets`."),
@@ -199,10 +199,10 @@ struct Batch {
 /// Open a session that is polled
 ///
 /// Like `POST /v1/sse`; the answer is the first batch of frames.
-#[utoipa::path(post, path = "/v1/poll", tag = "sessions over HTTP", operation_id = "openPolls", extensions(("x-json-alone" = json!(true))),
+#[utoipa::path(post, path = "/v1/poll", tag = "sessions over HTTP", operation_id = "openPolls", security(("token" = [])), extensions(("x-json-alone" = json!(true))),
     request_body(content = Option<serde_json::Value>, content_type = "application/json", example = json!({ "type": "connect", "id": 1 })),
     responses((status = 200, description = "The first batch.", body = Batch), (status = 408, description = "The body came too slowly."), (status = 410, description = "The session ended at once.")))]
-async fn open_polls(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
+async fn open_polls(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, Said(body): Said) -> Result<Response, Problem> {
     plain.endpoint.welcome()?;
     let admission = plain.endpoint.admit()?;
     let session = plain.open(identity, body, Way::Polls, admission);
@@ -374,10 +374,10 @@ struct Ticket {
 /// Make a ticket
 ///
 /// For a browser's `EventSource`, which can send no header: good once, for 15 seconds.
-#[utoipa::path(post, path = "/v1/tickets", tag = "sessions over HTTP", operation_id = "createTicket", extensions(("x-json-alone" = json!(true))),
+#[utoipa::path(post, path = "/v1/tickets", tag = "sessions over HTTP", operation_id = "createTicket", security(("token" = [])), extensions(("x-json-alone" = json!(true))),
     request_body(content = Option<Wanted>, content_type = "application/json"),
     responses((status = 201, description = "A ticket.", body = Ticket), (status = 408, description = "The body came too slowly.")))]
-async fn ticket(State(plain): State<Arc<Plain>>, Caller(identity): Caller, Said(body): Said) -> Result<Response, Problem> {
+async fn ticket(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, Said(body): Said) -> Result<Response, Problem> {
     let wanted: Wanted = match body.is_empty() {
         true => Wanted::default(),
         false => serde_json::from_slice(&body).map_err(|error| {
