@@ -10,7 +10,7 @@ use std::{collections::HashMap, fs, path::Path, sync::LazyLock};
 
 use hubbub_protocol::{
     ClientFrame, Format, Kind, ServerFrame, asyncapi,
-    frame::{History, PresenceRequest, SkipReason},
+    frame::{History, PresenceRequest, SkipReason, Unrecovered},
 };
 use jsonschema::Validator;
 use proptest::prelude::*;
@@ -74,6 +74,7 @@ fn is_sent(frame: &ServerFrame) -> bool {
         ServerFrame::Reply { .. } | ServerFrame::Unknown => false,
         ServerFrame::Entry(entry) => entry.kind != Kind::Other,
         ServerFrame::Skip(skip) => skip.reason != SkipReason::Other,
+        ServerFrame::Subscribed(subscribed) => subscribed.reason != Some(Unrecovered::Other),
         _ => true,
     }
 }

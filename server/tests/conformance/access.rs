@@ -18,17 +18,33 @@ use self::{
 use crate::{
     accounts::{CHEAP, text},
     http::{Answer, Request, request},
-    support::Pair,
+    support::{Pair, Transport},
 };
 
-crate::on_pair!(local_sqlite, LOCAL_SQLITE, everybody_may_what_the_table_says, every_operation_is_in_the_table);
+crate::on_pair!(
+    local_sqlite,
+    LOCAL_SQLITE,
+    everybody_may_what_the_table_says,
+    every_operation_is_in_the_table,
+    sessions_over_http_let_in_whom_the_socket_does
+);
 crate::on_pair!(nats_postgres, NATS_POSTGRES, everybody_may_what_the_table_says);
 
 /// Cells that are asked for at once: less than one address may register at once.
 const AT_ONCE: usize = 8;
 
-/// Operations that are not in the API's document: for programs that know the frames.
-const UNDOCUMENTED: [&str; 2] = ["GET /v1/channels/{channel}/entries", "POST /v1/channels/{channel}/entries"];
+/// Operations that carry frames, whose lines say who may: `sessions_over_http_let_in_whom_the_socket_does` asks those that open a session, and
+/// `browsers` whom a session belongs to.
+const CARRIERS: [&str; 8] = [
+    "GET /v1/sse",
+    "POST /v1/sse",
+    "POST /v1/sse/{session}",
+    "DELETE /v1/sse/{session}",
+    "POST /v1/poll",
+    "GET /v1/poll/{session}",
+    "POST /v1/poll/{session}",
+    "DELETE /v1/poll/{session}",
+];
 
 /// Operations that are one: the same rule by another door.
 const DOORS: [&[&str]; 4] = [
@@ -111,13 +127,39 @@ async fn every_operation_is_in_the_table(pair: Pair) {
     let mut known: BTreeSet<String> =
         paths.flat_map(|(path, item)| methods(item).into_iter().map(move |method| format!("{method} {path}"))).collect();
     assert!(known.len() > 50, "{known:?}");
-    known.extend(UNDOCUMENTED.map(str::to_owned));
+    for carrier in CARRIERS {
+        assert!(known.remove(carrier), "{carrier} is no operation");
+    }
     known.extend(ClientFrame::TYPES.map(|name| format!("FRAME {name}")));
     known.insert("FRAME subscribe+presence".to_owned());
     let listed: BTreeSet<String> = rows().iter().map(Row::operation).collect();
     let difference = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).cloned().collect::<Vec<_>>();
     assert_eq!(difference(&known, &listed), Vec::<String>::new(), "operations that are not in the table");
     assert_eq!(difference(&listed, &known), Vec::<String>::new(), "lines of the table without an operation");
+}
+
+/// By `connect`, and by what the session carries then.
+async fn sessions_over_http_let_in_whom_the_socket_does(pair: Pair) {
+    let server = pair.server_with(&[CHEAP, &["http.rate=0"]].concat()).await;
+    let rows = rows();
+    let of = |operation: &str, case: &str| rows.iter().find(|row| row.operation() == operation && row.is(case)).unwrap();
+    let cells = [(0, of("FRAME subscribe", "private")), (1, of("GET /v1/users/{user}", "other"))];
+    let cast = Cast::gather(&server, &cells).await;
+    let connect = rows.iter().find(|row| row.operation() == "FRAME connect").unwrap().by_caller();
+    for transport in [Transport::Sse, Transport::Polling] {
+        for caller in CALLERS {
+            let mut peer = server.open_over(transport).await;
+            let connected = peer.connect(cast.caller(caller).token.as_deref().unwrap_or_default()).await;
+            assert_eq!(
+                connected.as_ref().err().map_or("ok", |error| in_short(&error.code)),
+                connect[caller],
+                "{caller} over {transport:?}"
+            );
+            if connected.is_ok() {
+                peer.ping().await;
+            }
+        }
+    }
 }
 
 #[test]
