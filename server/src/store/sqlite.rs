@@ -30,7 +30,7 @@ impl Sqlite {
             // An acknowledged entry survives a power cut, not only a crash.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
-            // 16 MiB of pages, and a checkpoint every 16 MiB of log: the default of 4 MiB stops a busy writer often.
+            // 16 MiB of pages for the writer, and a checkpoint every 16 MiB of log: the default of 4 MiB stops a busy writer often.
             .pragma("cache_size", "-16384")
             .pragma("wal_autocheckpoint", "4000")
             // Callbacks are never entered from two threads: each connection has its own.
@@ -49,7 +49,8 @@ impl Sqlite {
             .idle_timeout(Duration::from_secs(60))
             // A file does not go away, and asking whether it has costs as much as a read.
             .test_before_acquire(false)
-            .connect_with(options.read_only(true))
+            // Each has a cache of its own, which one long export would fill in all of them; what is not in it the kernel has.
+            .connect_with(options.read_only(true).pragma("cache_size", "-2048"))
             .await?;
         // What stands beside the file is one, however many links lead to it: SQLite's own log is beside the file itself, too.
         let path = path.canonicalize()?;
