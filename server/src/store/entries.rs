@@ -119,6 +119,15 @@ async fn collect(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: 
 async fn collect_messages(db: &Db, sql: &'static str, channel: &ChannelName, channel_id: i64, page: Page) -> Result<Collected, StoreError> {
     let mut found = Collected { whole: true, ..Collected::default() };
     let mut bytes = 0;
+    #[cfg(test)]
+    super::testing::note(
+        sql,
+        &[channel_id, column(page.after), column(page.upto), i64::from(page.entries)]
+            .map(super::listing::Term::Whole)
+            .into_iter()
+            .chain([super::listing::Term::Text(channel.as_str().to_owned())])
+            .collect::<Vec<_>>(),
+    );
     read!(db, pool => {
         let query = sqlx::query_as::<_, MessageRow>(sql).bind(channel_id).bind(column(page.after)).bind(column(page.upto));
         let mut rows = query.bind(i64::from(page.entries)).bind(channel.as_str()).fetch(pool);

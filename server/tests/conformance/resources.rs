@@ -113,6 +113,8 @@ async fn a_day_in_a_room(pair: Pair) {
         [(1, Value::Null), (2, json!({"text": "yes, please"})), (4, json!({"text": "look"})), (5, json!({"text": "he is gone"}))];
     assert_eq!(shown, expected.iter().map(|(seq, payload)| (*seq, payload)).collect::<Vec<_>>());
     assert_eq!(text(&all["messages"][0]["deleted_by"]), ada.id);
+    let attached: Vec<_> = all["messages"].as_array().unwrap().iter().map(|one| one["attachments"].clone()).collect();
+    assert_eq!(attached, [json!([]), json!([]), json!([file]), json!([])]);
     bobs.leave().await;
 }
 

@@ -39,10 +39,13 @@ pub const LISTS: &[&str] = &[
             CASE WHEN i % 100 = 21 THEN i END FROM n",
 ];
 
-/// A channel's log. One message in nine was edited.
-pub const LOG: &[&str] = &["INSERT INTO entries (channel_id, seq, epoch, ordinal, kind, ref, message_id, publisher, time, payload)
-    SELECT 1, i, 1, i, CASE WHEN i % 10 = 0 THEN 'edit' ELSE 'message' END, CASE WHEN i % 10 = 0 THEN i - 1 END, {bytes}, 'user-1', i, {bytes}
-    FROM n"];
+/// A channel's log, and what is attached. One message in nine was edited.
+pub const LOG: &[&str] = &[
+    "INSERT INTO entries (channel_id, seq, epoch, ordinal, kind, ref, message_id, publisher, time, payload)
+     SELECT 1, i, 1, i, CASE WHEN i % 10 = 0 THEN 'edit' ELSE 'message' END, CASE WHEN i % 10 = 0 THEN i - 1 END, {bytes}, 'user-1', i, {bytes}
+     FROM n",
+    "INSERT INTO attachments (channel, seq, place, upload_id) SELECT 'chat:1', i, 0, 'u' || i FROM n",
+];
 
 /// Fills tables, and lets the database count.
 pub async fn fill(db: &Db, tables: &[&str]) {
