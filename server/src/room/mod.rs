@@ -9,6 +9,7 @@ mod direct;
 mod janitor;
 mod making;
 mod members;
+mod own;
 #[cfg(test)]
 mod tests;
 mod unsubscribe;
@@ -31,6 +32,7 @@ pub use bans::NewBan;
 pub use begin::NewSubscription;
 pub use direct::personal_name;
 pub use members::Standing;
+pub use own::Beginning;
 
 /// The use cases, and what they work with. One an instance, shared.
 #[derive(Debug)]

@@ -13,11 +13,10 @@ use hubbub_protocol::{
 
 use super::live::Session;
 use crate::{
-    access::{By, Cause, Denied, Due, Enlisted, Start},
-    auth::{Act, Identity, policy::RoomKind},
-    config::{Creation, Durability},
-    room::personal_name,
-    store::audit::Trace,
+    access::{Cause, Denied, Due, Enlisted, Start},
+    auth::Act,
+    config::Durability,
+    room::Beginning,
 };
 
 /// Begun at once, at most, and one for so many bytes of the outbox.
@@ -105,7 +104,9 @@ impl Session {
         let mut since = std::mem::take(&mut auto.since);
         let mut queue = VecDeque::new();
         if memberships {
-            for channel in self.memberships().await? {
+            // What does not fit is in it, as many as fit again at most.
+            let most = 2 * self.backend.config.session.subscriptions as usize;
+            for channel in self.backend.rooms.of(&self.identity, most).await? {
                 let since = since.remove(channel.as_str());
                 let why = if since.is_some() { Why::Resumed } else { Why::Listed };
                 queue.push_back(Next { channel: channel.as_str().to_owned(), since, why });
@@ -126,32 +127,6 @@ impl Session {
             auto.queue = queue;
         }
         Ok(())
-    }
-
-    /// The channels of which the user is a member: the personal one, then the others, newest first. What does not fit is in it, as many as fit
-    /// again at most.
-    async fn memberships(&self) -> Result<Vec<ChannelName>, Denied> {
-        let Self { backend, identity, .. } = self;
-        let most = 2 * backend.config.session.subscriptions as usize;
-        let mut channels = backend.access.memberships(&identity.user, most).await?;
-        let own = personal_name(&identity.user);
-        let namespace = backend.config.namespace(&own);
-        if !(namespace.auto_subscribe && namespace.create == Creation::Explicit) {
-            return Ok(channels);
-        }
-        match channels.iter().position(|channel| *channel == own) {
-            Some(at) => _ = channels.remove(at),
-            None if may_have_one(identity, &own) => {
-                let trace = Trace { actor: identity.user.to_string(), address: String::new(), request: String::new() };
-                if let Err(error) = backend.rooms.personal(By { identity, trace: &trace }).await {
-                    tracing::warn!(%error, "a personal channel could not be made");
-                    return Err(Denied::Unavailable);
-                }
-            }
-            None => return Ok(channels),
-        }
-        channels.insert(0, own);
-        Ok(channels)
     }
 
     /// Begins these, and tells of each.
@@ -195,10 +170,9 @@ impl Session {
             Why::Listed => {}
             Why::Changed => {
                 auto.declined.remove(&name);
-                match self.backend.access.joined(&self.identity.user, &name).await? {
-                    // Somebody has made it to say something, and may have said it already.
-                    Some(RoomKind::Direct) => since = since.or(Some(Cursor::default())),
-                    Some(RoomKind::Group | RoomKind::Personal) => {}
+                match self.backend.rooms.beginning(&self.identity.user, &name).await? {
+                    Some(Beginning::First) => since = since.or(Some(Cursor::default())),
+                    Some(Beginning::Now) => {}
                     None => return Ok(None),
                 }
             }
@@ -211,11 +185,6 @@ impl Session {
         presence = presence && namespace.presence && self.backend.access.may(&self.identity, Act::Presence, &name).await.is_ok();
         Ok(Some(SubscribeChannel { channel, since, slow, presence }))
     }
-}
-
-/// A token that says what it allows has to cover the personal channel, or none is made.
-fn may_have_one(identity: &Identity, own: &ChannelName) -> bool {
-    !identity.is_narrowed || Act::Subscribe.grants().iter().any(|action| identity.grants.allows(*action, own))
 }
 
 /// What is not allowed is not told, unless the client asked for it by name: most tokens do not cover everything of which their user is a
