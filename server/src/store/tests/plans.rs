@@ -18,7 +18,7 @@ use crate::store::{
     testing::{Database, Place, statements},
     uploads,
 };
-use fill::{CHANNEL, LISTS, LOG, OWNER, ROWS, fill};
+use fill::{CHANNEL, LISTS, LOG, OWNER, ROWS, count, fill};
 
 /// Rows that a page may look at: what one owner, or one user, has of each.
 const MOST: u64 = 10_000;
@@ -284,21 +284,33 @@ fn counted(line: &str) -> impl Iterator<Item = u64> {
     ["actual rows=", "Rows Removed by Filter: "].into_iter().filter_map(move |word| number(line.split_once(word)?.1))
 }
 
+/// PostgreSQL counts by itself; SQLite when it is told to, which nobody does: its plans have to be good before and after.
 async fn every_list_has_its_index(place: Place) {
     let db = place.open().await;
     fill(&db, LISTS).await;
     let mut wrong = Vec::new();
+    if matches!(db, Db::Sqlite(_)) {
+        wrong.extend(faults(&db).await);
+    }
+    count(&db).await;
+    wrong.extend(faults(&db).await);
+    assert!(wrong.is_empty(), "{}: {} plans\n{}", db.kind(), wrong.len(), wrong.join("\n"));
+    db.close().await;
+}
+
+/// What is wrong with the lists' plans.
+async fn faults(db: &Db) -> Vec<String> {
+    let mut wrong = Vec::new();
     for list in lists() {
         for (selection, sort) in list.selections() {
-            let ran = statements((list.ask)(&db, &selection)).await;
+            let ran = statements((list.ask)(db, &selection)).await;
             assert_eq!(ran.len(), 1, "{}: a page is one statement", list.name);
             for (sql, terms) in ran {
-                wrong.extend(fault(&db, &sql, &terms, sort).await.map(|fault| format!("{}: {fault}", list.name)));
+                wrong.extend(fault(db, &sql, &terms, sort).await.map(|fault| format!("{}: {fault}", list.name)));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}: {} plans\n{}", db.kind(), wrong.len(), wrong.join("\n"));
-    db.close().await;
+    wrong
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -316,18 +328,25 @@ async fn messages_are_found_by_their_places() {
     for place in Place::all().await {
         let db = place.open().await;
         fill(&db, LOG).await;
-        let channel = ChannelName::parse(CHANNEL).unwrap();
-        let (middle, last) = (ROWS as u64 / 2, ROWS as u64);
-        for (after, upto, end) in [(0, last, End::Oldest), (0, last, End::Newest), (middle, last, End::Oldest), (0, middle, End::Newest)] {
-            let page = Page { after, upto, entries: LIMIT, bytes: 1 << 20 };
-            let ran =
-                statements(async { assert_eq!(messages::page(&db, &channel, 1, page, end).await.unwrap().0.len(), LIMIT as usize) }).await;
-            assert_eq!(ran.len(), 2, "the messages, and what became of them");
-            for (sql, terms) in ran {
-                assert_eq!(fault(&db, &sql, &terms, Sort::Few).await, None, "{}", db.kind());
-            }
+        if matches!(db, Db::Sqlite(_)) {
+            messages_are_found(&db).await;
         }
+        count(&db).await;
+        messages_are_found(&db).await;
         db.close().await;
+    }
+}
+
+async fn messages_are_found(db: &Db) {
+    let channel = ChannelName::parse(CHANNEL).unwrap();
+    let (middle, last) = (ROWS as u64 / 2, ROWS as u64);
+    for (after, upto, end) in [(0, last, End::Oldest), (0, last, End::Newest), (middle, last, End::Oldest), (0, middle, End::Newest)] {
+        let page = Page { after, upto, entries: LIMIT, bytes: 1 << 20 };
+        let ran = statements(async { assert_eq!(messages::page(db, &channel, 1, page, end).await.unwrap().0.len(), LIMIT as usize) }).await;
+        assert_eq!(ran.len(), 2, "the messages, and what became of them");
+        for (sql, terms) in ran {
+            assert_eq!(fault(db, &sql, &terms, Sort::Few).await, None, "{}", db.kind());
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub const LOG: &[&str] = &[
     "INSERT INTO attachments (channel, seq, place, upload_id) SELECT 'chat:1', i, 0, 'u' || i FROM n",
 ];
 
-/// Fills tables, and lets the database count.
+/// Fills tables.
 pub async fn fill(db: &Db, tables: &[&str]) {
     let bytes = match db {
         Db::Sqlite(_) => "X'00000000000000000000000000000000'",
@@ -61,6 +61,10 @@ pub async fn fill(db: &Db, tables: &[&str]) {
             .unwrap_or_else(|error| panic!("{table}: {error}"));
     }
     tx.commit().await.unwrap();
+}
+
+/// Lets the database count what its tables hold.
+pub async fn count(db: &Db) {
     let mut tx = db.begin().await.unwrap();
     on!(&mut tx, conn => sqlx::query("ANALYZE").execute(conn).await.map(drop)).unwrap();
     tx.commit().await.unwrap();
