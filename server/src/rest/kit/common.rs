@@ -73,6 +73,11 @@ headers! {
     /// For the document.
     IfNoneMatch = "If-None-Match", false, json!({ "type": "string" }), "\"3\"",
         "The ETag of a version that is known: then 304 if it is still the one.";
+    /// For the document.
+    RangeHeader = "Range", false, json!({ "type": "string" }), "bytes=0-499",
+        "The bytes that are wanted: `bytes=0-499`, `bytes=500-`, `bytes=-500`.";
+    /// For the document.
+    IfRange = "If-Range", false, json!({ "type": "string" }), "\"9f86d081884c7d65\"", "An ETag: the range counts only if it is still the file's.";
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ pub(crate) mod texts;
 
 pub use actor::Actor;
 pub use body::{Body, Patch};
-pub(crate) use common::{IdempotencyKey, IfMatchHeader, IfNoneMatch, MaybeIfMatchHeader, bounded, encoded, fault, unavailable};
+pub(crate) use common::{
+    IdempotencyKey, IfMatchHeader, IfNoneMatch, IfRange, MaybeIfMatchHeader, RangeHeader, bounded, encoded, fault, unavailable,
+};
 pub use etag::{Expected, IfMatch, MaybeIfMatch};
 pub(crate) use etag::{changed, is_fresh, tag, tag_coding};
 pub(crate) use idempotency::{KEY, document as document_keys, once};

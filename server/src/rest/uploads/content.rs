@@ -34,9 +34,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
     get, path = "/v1/uploads/{id}/content", tag = "uploads", operation_id = "downloadUpload",
     params(
         ("id" = String, Path, description = "The upload's id."),
-        ("Range" = Option<String>, Header, description = "The bytes that are wanted: `bytes=0-499`, `bytes=500-`, `bytes=-500`."),
-        ("If-Range" = Option<String>, Header, description = "An ETag: the range counts only if it is still the file's."),
-        kit::IfNoneMatch, kit::MaybeIfMatchHeader,
+        kit::RangeHeader, kit::IfRange, kit::IfNoneMatch, kit::MaybeIfMatchHeader,
     ),
     responses(
         (status = 200, description = "The file, of its own media type.", content((intake::Bytes = "*/*")),
