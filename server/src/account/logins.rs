@@ -2,7 +2,7 @@
 
 use super::{Accounts, Client, Refused};
 use crate::{
-    auth::Identity,
+    auth::{Identity, Power},
     store::{
         audit::Record,
         listing::Selection,
@@ -72,8 +72,9 @@ impl Accounts {
     /// Ends one login of the asking user.
     ///
     /// # Errors
-    /// [`Refused::NotFound`], also if it is somebody else's, or has ended.
+    /// [`Refused::Narrowed`]; [`Refused::NotFound`], also if it is somebody else's, or has ended.
     pub async fn end_login(&self, asking: &Identity, id: &str, client: &Client) -> Result<(), Refused> {
+        self.owns(asking)?;
         let ended = self.end(&asking.user, id, Ending::Revoked, client).await?;
         if ended { Ok(()) } else { Err(Refused::NotFound) }
     }
@@ -81,8 +82,9 @@ impl Accounts {
     /// Ends logins of the asking user.
     ///
     /// # Errors
-    /// [`Refused::Store`].
+    /// [`Refused::Narrowed`], [`Refused::Store`].
     pub async fn end_logins(&self, asking: &Identity, which: Logins, client: &Client) -> Result<(), Refused> {
+        self.owns(asking)?;
         let except = match which {
             Logins::All => None,
             Logins::Others => asking.session.as_deref(),
@@ -92,6 +94,11 @@ impl Accounts {
         let number = sessions::revoke_all(&self.db, &asking.user, except, record, self.now()).await?;
         self.access.settle(number).await;
         Ok(())
+    }
+
+    /// The account is for whoever asks to decide about.
+    fn owns(&self, asking: &Identity) -> Result<(), Refused> {
+        if self.access.wields(asking, Power::OwnAccount) { Ok(()) } else { Err(Refused::Narrowed) }
     }
 
     /// Ends a login of `user`, and tells whether it had not ended.

@@ -50,6 +50,9 @@ pub enum Refused {
     /// The user has no password.
     #[error("this user has no password here: it was vouched for by another server")]
     NoPassword,
+    /// The token says what it allows, and this is not in it.
+    #[error("the token does not allow this: its grants say nothing of the account")]
+    Narrowed,
     /// The user has no such login.
     #[error("there is no such login")]
     NotFound,
@@ -68,7 +71,7 @@ impl Refused {
     /// Its code on the wire.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Refused::Closed => ErrorCode::Forbidden,
+            Refused::Closed | Refused::Narrowed => ErrorCode::Forbidden,
             Refused::Invalid(_) => ErrorCode::Invalid,
             Refused::Taken | Refused::NoLogin | Refused::NoPassword => ErrorCode::Conflict,
             Refused::Login => ErrorCode::LoginFailed,

@@ -58,6 +58,8 @@ named! {
 named! {
     /// Something to do with the instance as a whole.
     Power {
+        /// Change and delete the account that one is, and end its logins.
+        OwnAccount = "own_account",
         /// List the users, and see each of them.
         ListUsers = "list_users",
         /// Block, delete and restore users, end their sessions, give them roles: those of a lower role only.

@@ -269,6 +269,7 @@ pub fn wields(identity: &Identity, role: Role, power: Power) -> bool {
     let is_covered = !identity.is_narrowed || identity.grants.allows_everywhere(Action::Operate);
     let has = match power {
         Power::ListUsers => return role > Role::Guest,
+        Power::OwnAccount => true,
         Power::RuleUsers | Power::ReadAudit | Power::ManageKeys => role >= Role::Admin,
     };
     has && is_covered

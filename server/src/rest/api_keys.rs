@@ -94,7 +94,7 @@ enum Scope {
     Presence,
     /// Delete messages, ban, change and delete channels.
     Moderate,
-    /// Rule over users and sessions, read the audit log, see the instances.
+    /// Rule over users and sessions, read the audit log, see the instances: of the whole instance, whatever the key's channels.
     Operate,
 }
 
@@ -119,7 +119,7 @@ struct NewApiKey {
     /// What it is called.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    /// What it may do.
+    /// What it may do. Any key may see users and public channels, as every member of the instance may.
     #[schema(min_items = 1, max_items = 6)]
     scopes: Vec<Scope>,
     /// Patterns of the channels where; everywhere if it is missing.

@@ -106,7 +106,7 @@ async fn show(wants: Wants, Own(accounts): Own, Caller(identity): Caller, Path(i
 
 /// End one of one's logins
 ///
-/// Its tokens are refused from then on, and its connections are closed.
+/// Its tokens are refused from then on, and its connections are closed. A token that has `grants` does not allow it.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "endSession", params(("id" = String, Path, description = "The login.")),
     responses((status = 204, description = "The login has ended."))
@@ -118,7 +118,7 @@ async fn end(Own(accounts): Own, Caller(identity): Caller, Origin(client): Origi
 
 /// End all of one's logins
 ///
-/// With `except=current` the one that asks goes on.
+/// With `except=current` the one that asks goes on. A token that has `grants` does not allow it.
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions", params(Which),
     responses((status = 204, description = "They have ended."))

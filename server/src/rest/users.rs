@@ -183,7 +183,8 @@ fn versioned(wants: Wants, person: Person, identity: &Identity, is_ruler: bool) 
 
 /// Change a user
 ///
-/// A JSON merge patch (RFC 7396). Name and data: of oneself. Role and blocks: for admins who stand above.
+/// A JSON merge patch (RFC 7396). Name and data: of oneself, but not by a token that has `grants`. Role and blocks: for admins who stand
+/// above.
 #[utoipa::path(patch, path = "/v1/users/{user}", tag = "users", operation_id = "changeUser", request_body(content = UserPatch, content_type = "application/json"),
     params(("user" = String, Path, description = "The id, percent-encoded."), kit::IfMatchHeader),
     responses((status = 200, description = "As it is now.", body = User, headers(("ETag" = String)))))]
@@ -209,7 +210,7 @@ async fn change(
 
 /// Delete a user
 ///
-/// Oneself, or somebody whom one stands above. Every session ends; admins may restore.
+/// Oneself, but not by a token that has `grants`; or somebody whom one stands above. Every session ends; admins may restore.
 #[utoipa::path(delete, path = "/v1/users/{user}", tag = "users", operation_id = "deleteUser",
     params(("user" = String, Path, description = "The id, percent-encoded."), kit::MaybeIfMatchHeader),
     responses((status = 204, description = "The user is deleted.")))]

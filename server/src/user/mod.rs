@@ -150,7 +150,13 @@ impl Users {
         let rules = old.role != new.role || old.is_blocked != new.is_blocked;
         // Nobody gives more than he has, and nobody but owners what admins have.
         let gives = old.role == new.role || policy::rules_over(role, new.role);
-        let allowed = if rules { is_ruler && gives && (!is_own || old.is_blocked == new.is_blocked) } else { is_own || is_ruler };
+        let allowed = if rules {
+            is_ruler && gives && (!is_own || old.is_blocked == new.is_blocked)
+        } else if is_own {
+            self.access.wields(identity, Power::OwnAccount)
+        } else {
+            is_ruler
+        };
         if allowed { Ok(()) } else { Err(UserError::Forbidden) }
     }
 
@@ -163,7 +169,8 @@ impl Users {
         let person = self.hold(&mut tx, by.identity, id).await?;
         let is_own = *id == *by.identity.user;
         let rules = self.is_ruler(by.identity) && policy::rules_over(self.access.role_of(by.identity), person.role);
-        if !is_own && !rules {
+        let owns = is_own && self.access.wields(by.identity, Power::OwnAccount);
+        if !owns && !rules {
             return Err(UserError::Forbidden);
         }
         if person.deleted_at.is_some() {

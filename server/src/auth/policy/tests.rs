@@ -164,7 +164,11 @@ fn only_owners_touch_admins() {
     }
     for power in Power::ALL.iter().copied() {
         for role in Role::ALL {
-            let expected = if power == Power::ListUsers { role != Role::Guest } else { role >= Role::Admin };
+            let expected = match power {
+                Power::OwnAccount => true,
+                Power::ListUsers => role != Role::Guest,
+                Power::RuleUsers | Power::ReadAudit | Power::ManageKeys => role >= Role::Admin,
+            };
             assert_eq!(wields(&own(), role, power), expected, "{role} {power:?}");
         }
         assert_eq!(wields(&granted(&[Action::Moderate]), Role::Owner, power), power == Power::ListUsers);
