@@ -18,6 +18,8 @@ pub mod session;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transport;
 pub mod upload;
 pub mod user;

@@ -85,7 +85,7 @@ pub struct Access {
 }
 
 /// What [`Access`] is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Parts {
     /// Namespaces.
     pub config: Arc<Config>,

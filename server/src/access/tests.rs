@@ -5,7 +5,6 @@ use hubbub_protocol::{CloseCode, Cursor, Format};
 use super::*;
 use crate::{
     auth::{Grant, Grants, policy::MemberState},
-    config::Sources,
     hub::{Drive, Sink, Wire},
     store::{
         StoreError, Tx,
@@ -15,6 +14,7 @@ use crate::{
         standing::{self as rows, Change},
         testing::Place,
     },
+    testing::{Ground, access_parts},
 };
 
 struct House {
@@ -29,8 +29,7 @@ impl House {
         let mut houses = Vec::new();
         for place in Place::all().await {
             let db = place.open().await;
-            let tasks = Tasks::default();
-            let access = Access::start(parts(&db), &tasks).await.unwrap();
+            let Ground { access, tasks, .. } = Ground::new(db.clone(), World::system(), &[SECRET]).await;
             houses.push(House { access, db, tasks, _place: place });
         }
         houses
@@ -70,10 +69,10 @@ const ROOM: &str = "INSERT INTO rooms (channel, kind, visibility, title, topic, 
 const USER: &str = "INSERT INTO users (id, name, role, data, tokens_from, version, created_at, updated_at)
     VALUES ($1, $1, 'member', '{}', 0, 1, 1, 1) ON CONFLICT (id) DO NOTHING";
 
+const SECRET: &str = "auth.secret=0123456789abcdef0123456789abcdef";
+
 fn parts(db: &Db) -> Parts {
-    let arguments = vec!["auth.secret=0123456789abcdef0123456789abcdef".to_owned()];
-    let config = Arc::new(Config::load(&Sources { arguments, ..Sources::default() }).unwrap());
-    Parts { config, db: db.clone(), hub: Arc::new(Hub::new(1)), broker: Broker::Local, metrics: Default::default(), world: World::system() }
+    access_parts(db.clone(), World::system(), &[SECRET])
 }
 
 async fn run(tx: &mut Tx, text: &'static str, values: &[&str]) -> Result<(), StoreError> {

@@ -7,11 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    access,
     auth::{Identity, Role, Rules, TokenError, Verifier},
-    broker::Broker,
-    config::{Config, Sources},
-    hub::Hub,
     store::{
         audit,
         listing::{Order, Selection},
@@ -19,6 +15,7 @@ use crate::{
         testing::Place,
         users,
     },
+    testing::{Ground, config},
     world::Clock,
 };
 
@@ -45,23 +42,13 @@ impl Stage {
     /// Another instance on the same database.
     async fn beside(db: Db, clock: &Arc<AtomicU64>, settings: &[&str]) -> Self {
         let cheap = ["accounts.memory=8KiB", "accounts.passes=1", "accounts.hashing=4"];
-        let arguments = cheap.iter().chain(settings).map(|setting| (*setting).to_owned()).collect();
-        let config = Config::load(&Sources { arguments, ..Sources::default() }).unwrap();
-        let ring = Arc::new(KeyRing::new(config.accounts.issuer.clone(), config.auth.audience.clone()));
-        let (metrics, tasks) = (Arc::new(Metrics::new()), Tasks::default());
         let world = World { clock: Clock::Manual(clock.clone()), ..World::system() };
-        let access = access::Parts {
-            config: Arc::new(config.clone()),
-            db: db.clone(),
-            hub: Arc::new(Hub::new(1)),
-            broker: Broker::Local,
-            metrics: metrics.clone(),
-            world: world.clone(),
-        };
+        let Ground { config, access, metrics, tasks, .. } = Ground::new(db.clone(), world.clone(), &[&cheap, settings].concat()).await;
+        let ring = Arc::new(KeyRing::new(config.accounts.issuer.clone(), config.auth.audience.clone()));
         let parts = Parts {
-            config: config.accounts,
+            config: config.accounts.clone(),
             db: db.clone(),
-            access: Access::start(access, &tasks).await.unwrap(),
+            access,
             ring: ring.clone(),
             secret: Secret::new(SECRET),
             world,
@@ -517,7 +504,7 @@ async fn keys_that_were_sealed_with_another_secret_only_verify() {
     let place = Place::sqlite();
     let stage = Stage::new(&place, &[]).await;
     let ada = stage.register("ada").await.unwrap();
-    let config = Config::load(&Sources::default()).unwrap();
+    let config = config(&[]);
     let ring = Arc::new(KeyRing::new(config.accounts.issuer.clone(), config.auth.audience.clone()));
     let world = stage.accounts.world.clone();
     let keys = Keys::new(&config.accounts, stage.db.clone(), ring.clone(), &Secret::new(&[9; 32]), world.clone()).unwrap();

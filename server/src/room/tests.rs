@@ -6,13 +6,9 @@ use serde_json::json;
 
 use super::{By, Rooms, Said, janitor::RETENTION};
 use crate::{
-    access::{self, Access},
     auth::{Grants, Identity, policy::Visibility},
-    broker::Broker,
-    config::{Config, Sources},
-    hub::Hub,
     store::{audit::Trace, bans, members, rooms, testing::Place},
-    tasks::Tasks,
+    testing::Ground,
     world::{Clock, World},
 };
 
@@ -23,18 +19,7 @@ async fn a_deleted_room_goes_for_good_when_its_time_is_over() {
         let start = World::system().clock.now();
         let now = Arc::new(std::sync::atomic::AtomicU64::new(start));
         let world = World { clock: Clock::Manual(now.clone()), ..World::system() };
-        let config = Arc::new(Config::load(&Sources::default()).unwrap());
-        let tasks = Tasks::default();
-        let hub = Arc::new(Hub::new(1));
-        let parts = access::Parts {
-            config: config.clone(),
-            db: db.clone(),
-            hub,
-            broker: Broker::Local,
-            metrics: Default::default(),
-            world: world.clone(),
-        };
-        let access = Access::start(parts, &tasks).await.unwrap();
+        let Ground { config, access, tasks, .. } = Ground::new(db.clone(), world.clone(), &[]).await;
         let rooms_of = Rooms { db: db.clone(), access, config, world };
         let identity = Identity { is_narrowed: false, ..Identity::new("ada", Grants::default()) };
         let by = By { identity: &identity, trace: &Trace::operator() };

@@ -9,55 +9,26 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    access,
     auth::{Action, Grant, Grants, Rules},
-    broker::Broker,
-    channel,
-    config::Sources,
-    hub::{Hub, Sink, Wire, tests::frames},
+    hub::{Sink, Wire, tests::frames},
     store::{
         Db,
         entries::{self, NewEntry},
     },
     tasks::Tasks,
+    testing::Ground,
 };
 
-async fn backend(dir: &tempfile::TempDir, tasks: &Tasks) -> (Arc<Backend>, Db) {
-    let arguments = vec![format!("store.url=sqlite:{}", dir.path().join("t.db").display()), "channel.feed_entries=4".to_owned()];
-    let config = Arc::new(Config::load(&Sources { arguments, ..Sources::default() }).unwrap());
-    let db = Db::open(&config.store).await.unwrap();
-    db.migrate().await.unwrap();
-    let (metrics, world) = (Arc::new(Metrics::new()), World::system());
-    let hub = Arc::new(Hub::new(1));
-    let access = access::Parts {
-        config: config.clone(),
-        db: db.clone(),
-        hub: hub.clone(),
-        broker: Broker::Local,
-        metrics: metrics.clone(),
-        world: world.clone(),
-    };
-    let access = Access::start(access, tasks).await.unwrap();
-    let parts = channel::Parts {
-        config: config.clone(),
-        db: db.clone(),
-        access: access.clone(),
-        hub,
-        instance: "test".to_owned(),
-        broker: Broker::Local,
-        metrics: metrics.clone(),
-        world: world.clone(),
-        lanes: 1,
-        looks: None,
-    };
+async fn backend(dir: &tempfile::TempDir) -> (Arc<Backend>, Db, Tasks) {
+    let ground = Ground::in_dir(dir, &["channel.feed_entries=4"]).await;
+    let channels = ground.channels(1, None);
+    let Ground { config, db, access, metrics, world, tasks, .. } = ground;
     let verifier = Arc::new(Verifier::new(Some(&[7; 32]), None, Rules { audience: None, issuer: None, leeway_ms: 0 }).unwrap());
-    let sightings = Sightings::start(db.clone(), world.clone(), tasks);
-    let channels = Channels::start(parts, tasks);
+    let sightings = Sightings::start(db.clone(), world.clone(), &tasks);
     let rooms = Arc::new(Rooms { db: db.clone(), access: access.clone(), config: config.clone(), world: world.clone() });
-    (
-        Arc::new(Backend { instance: "test".into(), channels, access, rooms, config, verifier, accounts: None, sightings, metrics, world }),
-        db,
-    )
+    let instance = "test".into();
+    let backend = Backend { instance, channels, access, rooms, config, verifier, accounts: None, sightings, metrics, world };
+    (Arc::new(backend), db, tasks)
 }
 
 async fn say(client: &mut Client, frame: ClientFrame) {
@@ -68,8 +39,8 @@ async fn say(client: &mut Client, frame: ClientFrame) {
 
 #[tokio::test]
 async fn a_channel_that_is_behind_all_the_time_does_not_keep_others_waiting() {
-    let (dir, tasks) = (tempfile::tempdir().unwrap(), Tasks::default());
-    let (backend, db) = backend(&dir, &tasks).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (backend, db, tasks) = backend(&dir).await;
     let names = ["s:1", "s:2", "s:3"].map(|name| hubbub_protocol::ChannelName::parse(name).unwrap());
     for channel in &names {
         let new = || NewEntry {

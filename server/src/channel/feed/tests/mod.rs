@@ -20,16 +20,14 @@ mod past;
 
 use super::*;
 use crate::{
-    access::{self, Access},
     auth::{Action, Grant, Grants, Identity},
-    broker::Broker,
-    channel::{self, Channels, Direction},
-    config::{Config, Sources},
+    channel::{Channels, Direction},
     hub::{Delivery, Outbox, Sink, Standing, Wire, tests::frames},
     store::{
         channels,
         entries::{self, NewEntry},
     },
+    testing::Ground,
     world::World,
 };
 
@@ -56,42 +54,16 @@ impl House {
     /// With `looks`, others may write, too.
     async fn open_with(more: &[&str], looks: Option<Arc<Looks>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut arguments = vec![
-            format!("store.url=sqlite:{}", dir.path().join("t.db").display()),
-            format!("channel.feed_entries={RING}"),
-            format!("channel.replay={REPLAY}"),
-            format!("namespaces.s.history_entries={HISTORY}"),
-            "namespaces.e.durable=false".to_owned(),
-        ];
-        arguments.extend(more.iter().map(|more| (*more).to_owned()));
-        let config = Arc::new(Config::load(&Sources { arguments, ..Sources::default() }).unwrap());
-        let db = Db::open(&config.store).await.unwrap();
-        db.migrate().await.unwrap();
-        let (metrics, tasks) = (Arc::new(Metrics::new()), Tasks::default());
-        let (hub, world) = (Arc::new(Hub::new(1)), World::system());
-        let access = access::Parts {
-            config: config.clone(),
-            db: db.clone(),
-            hub: hub.clone(),
-            broker: Broker::Local,
-            metrics: metrics.clone(),
-            world: world.clone(),
-        };
-        let parts = channel::Parts {
-            config,
-            db,
-            access: Access::start(access, &tasks).await.unwrap(),
-            hub,
-            instance: "test".to_owned(),
-            broker: Broker::Local,
-            metrics: metrics.clone(),
-            world: world.clone(),
-            lanes: 2,
-            looks,
-        };
+        let ring = format!("channel.feed_entries={RING}");
+        let replay = format!("channel.replay={REPLAY}");
+        let history = format!("namespaces.s.history_entries={HISTORY}");
+        let settings = [&[&*ring, &replay, &history, "namespaces.e.durable=false"], more].concat();
+        let ground = Ground::in_dir(&dir, &settings).await;
         let grants = Grants::new(&[Grant { channels: vec!["*".into()], actions: Action::ALL.into() }]).unwrap();
         let identity = Identity::new("alice", grants);
-        Self { channels: Channels::start(parts, &tasks), identity, metrics, world, tasks, _dir: dir }
+        let channels = ground.channels(2, looks);
+        let Ground { metrics, world, tasks, .. } = ground;
+        Self { channels, identity, metrics, world, tasks, _dir: dir }
     }
 
     /// Stores entries behind the back of the feeds.
