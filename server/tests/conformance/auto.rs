@@ -105,6 +105,25 @@ async fn is_silent(peer: &mut Peer) {
     }
 }
 
+/// Ada's `chat:a`, which Bob has joined and hears.
+struct Two {
+    server: Server,
+    ada: Person,
+    bob: Person,
+    bobs: Peer,
+}
+
+async fn two_in_a_room(pair: Pair) -> Two {
+    let server = pair.server_with(CHEAP).await;
+    let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
+    makes(&server, &ada, "chat:a").await;
+    joins(&server, &bob, "chat:a").await;
+    let mut bobs = connects(&server, &bob, Auto::default()).await;
+    begins(&mut bobs, &format!("user:{}", bob.id)).await;
+    begins(&mut bobs, "chat:a").await;
+    Two { server, ada, bob, bobs }
+}
+
 async fn everything_of_which_one_is_a_member_begins(pair: Pair) {
     let server = pair.server_with(CHEAP).await;
     let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
@@ -187,13 +206,7 @@ async fn what_is_named_resumes_and_what_is_not_begins(pair: Pair) {
 }
 
 async fn what_the_client_ends_stays_ended(pair: Pair) {
-    let server = pair.server_with(CHEAP).await;
-    let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
-    makes(&server, &ada, "chat:a").await;
-    joins(&server, &bob, "chat:a").await;
-    let mut bobs = connects(&server, &bob, Auto::default()).await;
-    begins(&mut bobs, &format!("user:{}", bob.id)).await;
-    begins(&mut bobs, "chat:a").await;
+    let Two { server, ada, bob, mut bobs } = two_in_a_room(pair).await;
     bobs.unsubscribe("chat:a").await;
     // Another one's membership, and the room itself.
     let eve = person(&server, "eve").await;
@@ -209,13 +222,7 @@ async fn what_the_client_ends_stays_ended(pair: Pair) {
 }
 
 async fn a_ban_ends_it_and_its_end_begins_nothing(pair: Pair) {
-    let server = pair.server_with(CHEAP).await;
-    let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
-    makes(&server, &ada, "chat:a").await;
-    joins(&server, &bob, "chat:a").await;
-    let mut bobs = connects(&server, &bob, Auto::default()).await;
-    begins(&mut bobs, &format!("user:{}", bob.id)).await;
-    begins(&mut bobs, "chat:a").await;
+    let Two { server, ada, bob, mut bobs } = two_in_a_room(pair).await;
     let ban = format!("/v1/channels/chat:a/bans/{}", bob.id);
     let banned = ada.ask(&server, "PUT", &ban, json!({"reason": "spam"})).await;
     assert!(banned.status < 300, "{}", banned.body);
