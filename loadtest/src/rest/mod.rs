@@ -99,8 +99,9 @@ pub fn run(args: &RestArgs) -> Result<()> {
 fn measure(args: &RestArgs, binary: &Path, number: u32, pair: Pair, report: &mut Report) -> Result<()> {
     let bare = Subject::bare(args.bench.server_core, args.limit, args.size)?;
     let site = Site::start(binary, pair, Some(args.bench.generator_core))?;
-    // The bound of requests is there, as far away as it can be.
-    let hubbub = site.instance(Some(args.bench.server_core), Durability::Durable, &[("HTTP__RATE", "10000000")])?;
+    // The bounds are there, as far away as they can be: connections of one subject wait while the other is measured.
+    let bounds = [("HTTP__RATE", "10000000"), ("HTTP__HEADER_TIMEOUT", "5m")];
+    let hubbub = site.instance(Some(args.bench.server_core), Durability::Durable, &bounds)?;
     let tokens = (0..args.users).map(|user| site.token(&format!("loadtest-{user}"))).collect::<Result<_>>()?;
     let script = Script::new(tokens, args.channels, args.messages, args.limit, args.size)?;
     let mut at_bare = Crowd::open(bare.address, args.connections)?;
