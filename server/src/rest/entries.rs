@@ -10,7 +10,7 @@ use axum::{
 };
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, header};
-use hubbub_protocol::{ChannelName, ErrorCode, Format, Key, MessageId, encode, frame::ErrorBody, msgpack_payload};
+use hubbub_protocol::{ChannelName, ErrorCode, Format, Key, MessageId, encode, frame::ErrorBody, limits, msgpack_payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
@@ -194,7 +194,13 @@ async fn publish(
         Problem::new(ErrorCode::BadFrame, format!("the body is not {{payload, key?, message_id?}}, nor {{messages: [...]}}: {error}"))
     };
     let raw: &RawValue = serde_json::from_slice(&body).map_err(bad)?;
-    if is_many(raw) {
+    let many = many(raw);
+    // Fields go by their names: an array of them in their order, which serde would take as well, is none.
+    let objects = many.iter().flatten().copied().chain([raw]);
+    if let Some(other) = objects.into_iter().find(|object| !object.get().starts_with('{')) {
+        return Err(bad(serde::de::Error::custom(format_args!("{} stands where an object has to", shown(other)))));
+    }
+    if many.is_some() {
         return publish_many(&backend, &identity, &channel, serde_json::from_str(raw.get()).map_err(bad)?).await;
     }
     let message = serde_json::from_str(raw.get()).map_err(bad)?;
@@ -206,13 +212,25 @@ async fn publish(
     Ok((status, Json(published)).into_response())
 }
 
-/// Whether the body is meant as `{"messages": [...]}`, whatever else is wrong with it.
-fn is_many(raw: &RawValue) -> bool {
+/// What is in the list, if the body is meant as `{"messages": [...]}`, whatever else is wrong with it.
+fn many(raw: &RawValue) -> Option<Vec<&RawValue>> {
     #[derive(Deserialize)]
-    struct Shape {
-        messages: Option<serde::de::IgnoredAny>,
+    struct Shape<'a> {
+        #[serde(borrow)]
+        messages: Option<Vec<&'a RawValue>>,
     }
-    serde_json::from_str::<Shape>(raw.get()).is_ok_and(|shape| shape.messages.is_some())
+    serde_json::from_str::<Shape<'_>>(raw.get()).ok()?.messages
+}
+
+/// The kind of a value that is no object.
+fn shown(value: &RawValue) -> &'static str {
+    match value.get().as_bytes() {
+        [b'[', ..] => "an array",
+        [b'"', ..] => "a string",
+        [b'n', ..] => "null",
+        [b't' | b'f', ..] => "a boolean",
+        _ => "a number",
+    }
 }
 
 async fn publish_many(backend: &Backend, identity: &Identity, channel: &ChannelName, many: Many<'_>) -> Result<Response, Problem> {
@@ -363,6 +381,10 @@ async fn list(
     let Query(range) = range.map_err(|error| {
         Problem::new(ErrorCode::OutOfRange, format!("the query takes `after` or `before`, and `limit`: {}", error.body_text()))
     })?;
+    let is_beyond = |place: Option<u64>| place.is_some_and(|place| place > limits::MAX_INTEGER);
+    if range.before == Some(0) || is_beyond(range.before) || is_beyond(range.after) {
+        return Err(Problem::new(ErrorCode::OutOfRange, "`after` and `before` are below 2⁵³, and `before` is 1 at least"));
+    }
     let direction = Direction::new(range.after, range.before)?;
     let page = backend.channels.history(&identity, &name(&channel)?, direction, range.limit).await?;
     let mut body = Vec::new();

@@ -9,7 +9,10 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use hubbub_protocol::ErrorCode;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, SchemaType},
+};
 
 use super::{View, channel, name, unreadable};
 use crate::{
@@ -48,7 +51,17 @@ pub(super) struct Bytes(Vec<u8>);
 #[allow(dead_code)] // As above.
 pub(super) struct Form {
     /// The file. Its Content-Type and its file name count.
+    #[schema(schema_with = part)]
     file: Bytes,
+}
+
+/// Bytes of any kind: a form has no way to say what would not be some.
+fn part() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .content_media_type("application/octet-stream")
+        .description(Some("The file. Its Content-Type and its file name count."))
+        .build()
 }
 
 /// Upload a file

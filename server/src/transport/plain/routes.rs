@@ -15,6 +15,7 @@ use hubbub_protocol::{
     limits,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -380,7 +381,7 @@ struct Ticket {
 async fn ticket(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, Said(body): Said) -> Result<Response, Problem> {
     let wanted: Wanted = match body.is_empty() {
         true => Wanted::default(),
-        false => serde_json::from_slice(&body).map_err(|error| {
+        false => wanted(&body).map_err(|error| {
             Problem::new(ErrorCode::BadFrame, format!("the body is not {{channels?: [{{channel, since?, slow?, presence?}}]}}: {error}"))
         })?,
     };
@@ -393,6 +394,17 @@ async fn ticket(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, S
     let mut response = (StatusCode::CREATED, axum::Json(Ticket { ticket, expires_at: expires_at.min(until) })).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Reads what is wanted. Fields go by their names: an array of them in their order, which serde would take as well, is none.
+fn wanted(body: &[u8]) -> Result<Wanted, serde_json::Error> {
+    let value: Value = serde_json::from_slice(body)?;
+    let channels = value.get("channels").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_array = [&value].into_iter().chain(channels).any(|one| one.is_array() || one.get("since").is_some_and(Value::is_array));
+    if is_array {
+        return Err(serde::de::Error::custom("an array stands where an object has to"));
+    }
+    serde_json::from_value(value)
 }
 
 /// The first parameter of that name.

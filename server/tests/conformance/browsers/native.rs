@@ -195,6 +195,10 @@ async fn a_ticket_takes_a_token_and_bounds(pair: Pair) {
         (post("{}".to_owned()), refusal(401, "unauthorized")),
         (post("{}".to_owned()).with_token("nonsense"), refusal(401, "unauthorized")),
         (post("[".to_owned()).with_token(&token), refusal(400, "bad_frame")),
+        (post("[]".to_owned()).with_token(&token), refusal(400, "bad_frame")),
+        (post("[[]]".to_owned()).with_token(&token), refusal(400, "bad_frame")),
+        (post(json!({"channels": [["room:1", null, null, false]]}).to_string()).with_token(&token), refusal(400, "bad_frame")),
+        (post(json!({"channels": [{"channel": "room:1", "since": [1, 1]}]}).to_string()).with_token(&token), refusal(400, "bad_frame")),
         (post(json!({"channel": "room:1"}).to_string()).with_token(&token), refusal(400, "bad_frame")),
         (post(channels(65).to_string()).with_token(&token), refusal(400, "out_of_range")),
         (
