@@ -21,12 +21,32 @@ use crate::{
     support::{Pair, Server},
 };
 
-crate::on_local_pairs!(the_document_passes_the_linter, every_answer_is_as_the_document_says);
+crate::on_local_pairs!(the_document_passes_the_linter, every_answer_of_json_has_an_example, every_answer_is_as_the_document_says);
 
 /// Cases of the short form, at least: what generates fewer has been told too little.
 const CASES: u64 = 2_500;
 /// Operations by which whoever asks loses the right to ask. Each has a user of its own.
 const LAST_WORDS: [&str; 5] = ["logOut", "endSession", "endSessions", "changePassword", "deleteUser"];
+
+/// That it is one of its schema, the linter says.
+async fn every_answer_of_json_has_an_example(pair: Pair) {
+    let server = pair.server().await;
+    let document = request(server.address(), Request::get("/openapi.json")).await.json();
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for (status, answer) in operation["responses"].as_object().into_iter().flatten().filter(|(status, _)| status.starts_with('2')) {
+                let json = &answer["content"]["application/json"];
+                seen += usize::from(json.is_object());
+                if json.is_object() && json["schema"].is_object() && json["example"].is_null() {
+                    missing.push(format!("{method} {path} {status}: {}", json["schema"]));
+                }
+            }
+        }
+    }
+    assert!(seen > 50 && missing.is_empty(), "{seen} answers, without an example:\n{}", missing.join("\n"));
+}
 
 /// A server with something to find, and the ways to it.
 struct Place {

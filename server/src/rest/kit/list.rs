@@ -371,17 +371,39 @@ impl<R: Listed> IntoParams for List<R> {
              A backslash takes its meaning from a sign in a value. Fields: {}.",
             filters.join(", ")
         );
-        let more = R::MORE.iter().map(|(name, text)| (*name, json!({ "type": "string" }), (*text).to_owned()));
+        let first = &R::FIELDS[0];
+        let condition = match first.kind {
+            Kind::Whole => format!("{}:ge:1795434921385", first.name),
+            Kind::Text => format!("{}:prefix:a", first.name),
+            Kind::Choice(choices) => format!("{}:in:{}", first.name, choices.join("|")),
+        };
+        // What makes no sense by itself has no example.
+        let none = Value::Null;
+        let more = R::MORE.iter().map(|(name, text)| (*name, json!({ "type": "string" }), none.clone(), (*text).to_owned()));
+        let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT });
         let parameters = [
-            ("limit", json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT }), "Items of a page.".to_owned()),
-            ("cursor", json!({ "type": "string", "maxLength": MAX_CURSOR }), "`next` of the page before.".to_owned()),
-            ("sort", json!({ "type": "string", "enum": sorts::<R>() }), "The order; `-` for the largest first.".to_owned()),
-            ("filter", json!({ "type": "string" }), filter),
-            ("fields", json!({ "type": "string" }), "The fields to show, joined by commas; all if it is missing.".to_owned()),
+            ("limit", limit, json!(20), "Items of a page.".to_owned()),
+            ("cursor", json!({ "type": "string", "maxLength": MAX_CURSOR }), none.clone(), "`next` of the page before.".to_owned()),
+            (
+                "sort",
+                json!({ "type": "string", "enum": sorts::<R>() }),
+                json!(sorts::<R>()[0]),
+                "The order; `-` for the largest first.".to_owned(),
+            ),
+            ("filter", json!({ "type": "string" }), json!(condition), filter),
+            (
+                "fields",
+                json!({ "type": "string" }),
+                json!(first.name),
+                "The fields to show, joined by commas; all if it is missing.".to_owned(),
+            ),
         ];
-        let parameter = |(name, schema, description): (&str, Value, String)| {
-            serde_json::from_value(json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema }))
-                .unwrap_or_else(|error| unreachable!("a parameter of the document is one: {error}"))
+        let parameter = |(name, schema, example, description): (&str, Value, Value, String)| {
+            let mut parameter = json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema });
+            if !example.is_null() {
+                parameter["example"] = example;
+            }
+            serde_json::from_value(parameter).unwrap_or_else(|error| unreachable!("a parameter of the document is one: {error}"))
         };
         parameters.into_iter().chain(more).map(parameter).collect()
     }
@@ -390,7 +412,7 @@ impl<R: Listed> IntoParams for List<R> {
 /// A page of a list, for the document.
 #[derive(Serialize, ToSchema)]
 pub struct Page<T: ToSchema> {
-    /// The items, in the list's order.
+    /// The items, in the list's order. With `fields` only those fields of each; without it all of them.
     pub items: Vec<T>,
     /// The cursor of the next page; null on the last.
     pub next: Option<String>,

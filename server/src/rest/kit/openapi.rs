@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document: made of the handlers' own annotations and types, and completed with what holds for all of them.
 
 mod components;
+mod examples;
 mod operation;
 
 use std::sync::Arc;
@@ -35,11 +36,13 @@ pub(crate) fn finish(api: OpenApi) -> Document {
     document["servers"] = json!([{ "url": "/", "description": "The server that serves this document." }]);
     let components = document["components"].as_object_mut().cloned().unwrap_or_default();
     document["components"] = Value::Object(components::with_common(components));
+    let examples = examples::examples();
     if let Some(paths) = document["paths"].as_object_mut() {
         for (path, item) in paths.iter_mut() {
             for method in METHODS {
                 if let Some(operation) = item.get_mut(method) {
                     operation::complete(path, method, operation);
+                    examples::show(path, operation, &examples);
                 }
             }
         }

@@ -10,6 +10,7 @@ pub(super) fn with_common(mut components: Map<String, Value>) -> Map<String, Val
     let schemas = components.entry("schemas").or_insert_with(|| json!({}));
     schemas["Problem"] = problem();
     loosen(schemas);
+    thin_out(schemas);
     let responses: Map<String, Value> = STATUSES.iter().map(|(status, text)| (status.to_string(), response(*status, text))).collect();
     components.insert("responses".to_owned(), Value::Object(responses));
     let headers: Map<String, Value> = HEADERS
@@ -27,6 +28,22 @@ pub(super) fn with_common(mut components: Map<String, Value>) -> Map<String, Val
         }),
     );
     components
+}
+
+/// An item of a list has the fields that `fields` asks for, so none of them has to be there.
+fn thin_out(schemas: &mut Value) {
+    let whole = schemas.clone();
+    let lists = schemas.as_object_mut().into_iter().flatten().filter(|(name, _)| name.starts_with("Page_"));
+    for item in lists.filter_map(|(_, list)| list.pointer_mut("/properties/items/items")) {
+        // What is another type, with a description of its own, is said again: that one's fields do have to be there elsewhere.
+        let other = item.pointer("/allOf/0/$ref").and_then(Value::as_str).and_then(|path| whole.get(path.rsplit('/').next()?));
+        if let Some(other) = other {
+            *item = other.clone();
+        }
+        if let Some(fields) = item.as_object_mut() {
+            fields.remove("required");
+        }
+    }
 }
 
 /// What is one of several may be readable as another of them, since fields are added: that it is exactly one is not said.

@@ -62,10 +62,15 @@ fn spell(method: &str, operation: &mut Value) {
     }
 }
 
-/// What the parts of a path look like, and an example of each.
+/// What the parts of a path look like, and an example of each. And headers are there or not; none is null.
 fn shape(operation: &mut Value) {
-    let all = operation.get_mut("parameters").and_then(Value::as_array_mut);
-    for parameter in all.into_iter().flatten().filter(|one| one["in"] == "path") {
+    let all = operation.get_mut("parameters").and_then(Value::as_array_mut).map(Vec::as_mut_slice).unwrap_or_default();
+    for header in all.iter_mut().filter(|one| one["in"] == "header") {
+        if let Some(types) = header["schema"]["type"].as_array().filter(|types| types.contains(&json!("null"))) {
+            header["schema"]["type"] = types.iter().find(|one| **one != json!("null")).cloned().unwrap_or_default();
+        }
+    }
+    for parameter in all.iter_mut().filter(|one| one["in"] == "path") {
         let (schema, example) = match parameter["name"].as_str().unwrap_or_default() {
             "channel" => (texts::channel(), json!("chat:rust")),
             "user" => (texts::user(), json!("ada")),
