@@ -8,6 +8,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use moka::future::Cache;
+use uuid::Uuid;
 
 use super::{Access, Denied};
 use crate::{
@@ -55,6 +56,10 @@ impl Access {
     /// [`Denied::Unavailable`].
     pub async fn backend(&self, key: &str) -> Result<Option<Identity>, Denied> {
         let Some((id, secret)) = key.strip_prefix(PREFIX).and_then(|key| key.split_once('.')) else { return Ok(None) };
+        // Whatever else somebody makes up is neither asked for nor kept.
+        if !is_id(id) {
+            return Ok(None);
+        }
         let Some(found) = self.api_key(id).await.map_err(|_| Denied::Unavailable)? else { return Ok(None) };
         let shown = digest(&SHA256, secret.as_bytes());
         let now = self.world.clock.now();
@@ -79,6 +84,12 @@ impl Access {
         self.backends.insert(id.to_owned(), (number, key.clone())).await;
         Ok(key)
     }
+}
+
+/// A UUID in its one spelling.
+fn is_id(text: &str) -> bool {
+    let mut spelled = Uuid::encode_buffer();
+    Uuid::try_parse(text).is_ok_and(|id| *id.hyphenated().encode_lower(&mut spelled) == *text)
 }
 
 fn identity(key: &ApiKey) -> Option<Identity> {
