@@ -21,13 +21,14 @@ impl Accounts {
         self.throttle.look(&login, client.address, self.now()).await?;
         let turn = self.hashing.turn().await?;
         let tried = self.throttle.count(&login, client.address, self.now()).await?;
-        let verdict = self.hashing.verify(&turn, &Password::new(old), Some(hash)).await?;
-        tokio::time::sleep(tried.slowdown).await;
-        if verdict == Verdict::Wrong {
-            return Err(Refused::Login);
-        }
-        let hash = self.hashing.hash(&turn, &new).await?;
+        let hash = match self.hashing.verify(&turn, &Password::new(old), Some(hash)).await? {
+            Verdict::Wrong => None,
+            _ => Some(self.hashing.hash(&turn, &new).await?),
+        };
+        // Others have their turn while this one waits.
         drop(turn);
+        tokio::time::sleep(tried.slowdown).await;
+        let hash = hash.ok_or(Refused::Login)?;
         let (entry, trace) = (self.world.id().to_string(), self.trace(&account.id, client));
         let (record, except) = (Record { id: &entry, trace: &trace }, asking.session.as_deref());
         let number = sessions::change_password(&self.db, &account, &hash, except, record, self.now()).await?.ok_or(Refused::Login)?;
