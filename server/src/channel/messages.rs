@@ -1,6 +1,6 @@
 //! Messages as they stand now: a durable channel's log without its edits and deletions, which have done their work.
 //!
-//! Whoever calls has asked whether the reader may see the channel's history.
+//! Whoever asks for a page, or one message, has asked whether the reader may see the channel's history.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,6 +10,7 @@ use hubbub_protocol::{ChannelName, Cursor, Entry, Key, MessageId};
 
 use super::{Channels, Direction, Refused};
 use crate::{
+    auth::{Act, Identity},
     store::{
         StoreError,
         channels::{self, Head},
@@ -119,9 +120,16 @@ impl Channels {
     }
 
     /// Every message of `range` that is there when this begins, in the order of their seqs, read page by page: a reader that takes its
-    /// time costs one page of memory. `range.direction` says from where: [`Direction::Newest`] is everything. Ends after an error.
-    pub fn every_message(self: &Arc<Self>, channel: &ChannelName, range: Range) -> impl Stream<Item = Result<Message, Refused>> + use<> {
-        let walk = Walk { channels: self.clone(), channel: channel.clone(), range, page: VecDeque::new(), bounds: None, over: false };
+    /// time costs one page of memory. `range.direction` says from where: [`Direction::Newest`] is everything. Whether `reader` may is asked for
+    /// each page, since that can change while it is read. Ends after an error.
+    pub fn every_message(
+        self: &Arc<Self>,
+        reader: &Identity,
+        channel: &ChannelName,
+        range: Range,
+    ) -> impl Stream<Item = Result<Message, Refused>> + use<> {
+        let (reader, channel) = (reader.clone(), channel.clone());
+        let walk = Walk { channels: self.clone(), reader, channel, range, page: VecDeque::new(), bounds: None, over: false };
         stream::unfold(walk, |mut walk| async move {
             let message = walk.next().await.transpose()?;
             walk.over |= message.is_err();
@@ -185,6 +193,7 @@ impl Channels {
 /// How far a reader of every message has come.
 struct Walk {
     channels: Arc<Channels>,
+    reader: Identity,
     channel: ChannelName,
     range: Range,
     page: VecDeque<Message>,
@@ -197,6 +206,7 @@ impl Walk {
     async fn next(&mut self) -> Result<Option<Message>, Refused> {
         if self.page.is_empty() && !self.over {
             self.channels.durable(&self.channel)?;
+            self.channels.access.may(&self.reader, Act::History, &self.channel).await?;
             self.read().await.map_err(|error| unreadable(&self.channel, &error))?;
         }
         Ok(self.page.pop_front())

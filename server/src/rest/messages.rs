@@ -217,7 +217,7 @@ async fn list(
             Ok(Wants(media).ok(&Messages { messages, first: page.first, head: page.head.seq, more: page.more }))
         }
         Media::Ndjson => {
-            let lines = backend.channels.every_message(&channel, wanted).map(|message| {
+            let lines = backend.channels.every_message(&identity, &channel, wanted).map(|message| {
                 let mut line = serde_json::to_vec(&view(message.map_err(std::io::Error::other)?, Vec::new()))?;
                 line.push(b'\n');
                 Ok::<_, std::io::Error>(Piece::from(line))

@@ -75,7 +75,7 @@ impl Operator {
 }
 
 /// A ruling by hand, after `sql`.
-async fn rule(server: &Server, sql: &str, kind: &str, user: Option<&str>, channel: &str) {
+pub async fn rule(server: &Server, sql: &str, kind: &str, user: Option<&str>, channel: &str) {
     let user = user.map_or("NULL".to_owned(), |user| format!("'{user}'"));
     server
         .ground()
