@@ -305,7 +305,11 @@ async fn end(tx: &mut Tx, id: &str, why: Ending, now: u64) -> Result<bool, Store
     Ok(ended)
 }
 
-async fn end_all(tx: &mut Tx, user: &str, except: Option<&str>, why: Ending, now: u64) -> Result<u64, StoreError> {
+/// Ends the logins of `user` but `except`. Tells the number of the last ruling, 0 if none had to end.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn end_all(tx: &mut Tx, user: &str, except: Option<&str>, why: Ending, now: u64) -> Result<u64, StoreError> {
     let ids: Vec<String> = on!(tx, conn => sqlx::query_scalar(
         "UPDATE sessions SET revoked_at = $2, reason = $3 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND id <> $4
          RETURNING id",

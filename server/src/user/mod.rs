@@ -14,6 +14,7 @@ use crate::{
         listing::Selection,
         people::{self, Person},
         rulings::Ruling,
+        sessions::{self, Ending},
     },
     world::World,
 };
@@ -133,6 +134,10 @@ impl Users {
             ..person
         };
         let changed = people::put(&mut tx, &changed, now).await.map_err(UserError::from)?;
+        if new.is_blocked && !old.is_blocked {
+            // Whoever is let in again logs in again: a stolen login does not come back with its user.
+            sessions::end_all(&mut tx, id, None, Ending::Revoked, now).await.map_err(UserError::from)?;
+        }
         let action = match (old.is_blocked, new.is_blocked) {
             (false, true) => "user.blocked",
             (true, false) => "user.unblocked",
@@ -184,6 +189,7 @@ impl Users {
         }
         let now = self.world.clock.now();
         people::put(&mut tx, &Person { deleted_at: Some(now), ..person }, now).await?;
+        sessions::end_all(&mut tx, id, None, Ending::Revoked, now).await?;
         self.conclude(tx, by, "user.deleted", id, json!({}), true).await
     }
 
