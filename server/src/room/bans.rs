@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{By, RoomError, Rooms, Standing};
 use crate::{
-    auth::{Act, Role},
+    auth::{Act, Role, policy::RoomKind},
     store::{
         audit::Deed,
         bans::{self, Ban},
@@ -56,14 +56,17 @@ impl Rooms {
         }
         let now = self.world.clock.now();
         let mut tx = self.db.begin().await?;
-        if rooms::hold(&mut tx, channel).await?.is_some() {
+        if let Some(room) = rooms::hold(&mut tx, channel).await? {
             let mine = self.rank(&mut tx, by, channel).await?;
             let theirs = members::find_in(&mut tx, channel, user).await?.map(|member| member.role);
             let theirs = theirs.max(self.access.role(user).in_channels()).unwrap_or(Role::Guest);
             if !mine.outranks(theirs) {
                 return Err(RoomError::Rank);
             }
-            members::remove(&mut tx, channel, user).await?;
+            // Who takes part in the other kinds does not change: the ban alone keeps out, and can be lifted.
+            if room.kind == RoomKind::Group {
+                members::remove(&mut tx, channel, user).await?;
+            }
         } else if self.access.role(user).in_channels() > self.access.role_of(by.identity).in_channels() {
             return Err(RoomError::Rank);
         }

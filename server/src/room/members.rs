@@ -7,7 +7,7 @@ use super::{By, IsKnown, RoomError, Rooms};
 use crate::{
     auth::{
         Act, Denied, Role,
-        policy::{MemberState, RoomKind},
+        policy::{MemberState, RoomKind, Visibility},
     },
     store::{
         StoreError, Tx,
@@ -71,6 +71,10 @@ impl Rooms {
         if role > Role::Member && !may_give(mine, role) {
             return Err(RoomError::Rank);
         }
+        // What was decided before may be older than the rows.
+        if mine == Role::Guest {
+            return Err(RoomError::Denied(Denied::Forbidden));
+        }
         if members::find_in(&mut tx, channel, user).await?.is_some() {
             return Err(RoomError::IsMember);
         }
@@ -99,8 +103,17 @@ impl Rooms {
             return Ok((member, Standing::Known));
         }
         self.access.may(by.identity, Act::Join, channel).await?;
-        held?;
+        let room = held?;
         let invited = members::find_in(&mut tx, channel, user).await?;
+        // That decision may be older than the rows, which are held now: an invitation may have been withdrawn, a room been closed.
+        let is_group = room.kind == RoomKind::Group;
+        let is_open = is_group && (room.visibility == Visibility::Public || self.access.role_of(by.identity).in_channels().is_some());
+        if invited.is_none() && !is_open {
+            return Err(RoomError::Denied(Denied::NotFound));
+        }
+        if self.is_banned(channel, user).await? {
+            return Err(RoomError::Denied(Denied::Banned));
+        }
         let role = match &invited {
             Some(invited) => invited.role,
             None if self.access.role(user) == Role::Guest => Role::Guest,
@@ -184,7 +197,7 @@ impl Rooms {
     pub(super) async fn rank(&self, tx: &mut Tx, by: By<'_>, channel: &ChannelName) -> Result<Role, RoomError> {
         let member = members::find_in(tx, channel, &by.identity.user).await?.filter(|member| member.state == MemberState::Joined);
         let counted = self.access.role_of(by.identity).in_channels();
-        member.map(|member| member.role).max(counted).or(Some(Role::Guest)).ok_or(RoomError::Denied(Denied::Forbidden))
+        Ok(member.map(|member| member.role).max(counted).unwrap_or(Role::Guest))
     }
 
     async fn is_banned(&self, channel: &ChannelName, user: &str) -> Result<bool, StoreError> {
