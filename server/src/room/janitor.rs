@@ -3,20 +3,25 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hubbub_protocol::ChannelName;
+
 use super::{RoomError, Rooms};
 use crate::{
-    store::{channels, entries, idempotency, rooms},
+    store::{audit::Trace, channels, entries, idempotency, rooms, rulings::Ruling, uploads},
     tasks::{Duty, Tasks},
 };
 
 /// For how long a deleted room can be restored.
 pub const RETENTION: Duration = Duration::from_secs(30 * 86_400);
+/// How much longer it is there at least: clocks differ, and what is cleared away half cannot be restored.
+pub const GRACE: Duration = Duration::from_secs(3_600);
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(60);
 /// Between two transactions.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Rooms of one round, entries of one transaction, and answers of one.
+/// Rooms of one round; entries, people and answers of one transaction.
 const ROOMS: u32 = 100;
+const PEOPLE: u32 = 200;
 const ENTRIES: u32 = 500;
 const ANSWERS: u32 = 200;
 
@@ -46,20 +51,41 @@ impl Rooms {
 
     /// Removes rooms whose time is over. Returns how many.
     ///
+    /// Whoever takes the name next finds nothing of it: no entry, no member or ban, in no instance's memory either, and no file.
+    ///
     /// # Errors
     /// [`RoomError::Store`].
     pub async fn purge(&self) -> Result<u64, RoomError> {
-        let before = self.world.clock.now().saturating_sub(RETENTION.as_millis() as u64);
+        let before = self.world.clock.now().saturating_sub((RETENTION + GRACE).as_millis() as u64);
         let mut gone = 0;
         for channel in rooms::deleted_before(&self.db, before, ROOMS).await? {
-            // Whoever takes the name next finds nothing of it.
             if let Some(head) = channels::head(&self.db, &channel).await? {
                 while entries::trim(&self.db, head.channel_id, head.cursor().seq + 1, ENTRIES).await? > 0 {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            gone += u64::from(rooms::purge(&self.db, &channel, before).await?);
+            while self.clear(&channel).await? {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let mut tx = self.db.begin().await?;
+            if rooms::purge(&mut tx, &channel, before).await? {
+                uploads::release(&mut tx, &channel, self.world.clock.now()).await?;
+                self.access.conclude(tx, &Trace::operator(), &[], &[Ruling::Channel(channel)]).await?;
+                gone += 1;
+            }
         }
         Ok(gone)
+    }
+
+    /// Removes some of who was in `channel`, or kept out of it. Tells whether anybody was left.
+    async fn clear(&self, channel: &ChannelName) -> Result<bool, RoomError> {
+        let mut tx = self.db.begin().await?;
+        let members = rooms::clear_members(&mut tx, channel, PEOPLE).await?;
+        let banned = rooms::clear_bans(&mut tx, channel, PEOPLE).await?;
+        let members = members.into_iter().map(|user| Ruling::Member { channel: channel.clone(), user });
+        let banned = banned.into_iter().map(|user| Ruling::Ban { channel: channel.clone(), user });
+        let rulings: Vec<_> = members.chain(banned).collect();
+        self.access.conclude(tx, &Trace::operator(), &[], &rulings).await?;
+        Ok(!rulings.is_empty())
     }
 }

@@ -3,7 +3,7 @@
 use hubbub_protocol::ChannelName;
 use serde_json::json;
 
-use super::{By, IsKnown, RoomError, Rooms, Said};
+use super::{By, IsKnown, RoomError, Rooms, Said, janitor::RETENTION};
 use crate::{
     auth::{
         Act, Action, Denied, Identity, Role,
@@ -147,8 +147,9 @@ impl Rooms {
         self.access.may(by.identity, Act::Delete, channel).await?;
         let mut tx = self.db.begin().await?;
         let room = rooms::hold(&mut tx, channel).await?.ok_or(RoomError::Denied(Denied::NotFound))?;
-        if room.deleted_at.is_none() {
-            return Ok(room);
+        let Some(deleted_at) = room.deleted_at else { return Ok(room) };
+        if deleted_at + (RETENTION.as_millis() as u64) < self.world.clock.now() {
+            return Err(RoomError::Denied(Denied::NotFound));
         }
         let room = rooms::put(&mut tx, Room { deleted_at: None, ..room }, self.world.clock.now()).await?;
         let deed = Deed {

@@ -7,7 +7,8 @@ use hubbub_protocol::ChannelName;
 use super::{Db, StoreError, listing::Field, read};
 use crate::auth::policy::{self, RoomKind, Visibility};
 
-pub use change::{NewRoom, deleted_before, list, purge};
+pub use change::{NewRoom, deleted_before, list};
+pub(crate) use change::{clear_bans, clear_members, purge};
 pub(crate) use change::{hold, make, put};
 
 /// What lists of these are filtered and sorted by.

@@ -4,7 +4,7 @@ use hubbub_protocol::Cursor;
 use serde_json::{Value, json};
 
 use crate::{
-    accounts::{CHEAP, register, text},
+    accounts::{CHEAP, PASSWORD, log_in, register, text},
     http::{Answer, Request, request},
     support::{Pair, Server, json as payload, seq},
 };
@@ -18,6 +18,7 @@ crate::on_every_pair!(
     roles_decide_who_may_and_the_last_owner_stays,
     a_backend_acts_as_far_as_its_key_goes,
     lists_are_read_in_pages_and_as_rows,
+    who_is_let_in_again_logs_in_again,
 );
 
 /// Somebody with an account.
@@ -131,6 +132,15 @@ async fn direct_messages_have_one_channel_for_the_same_people(pair: Pair) {
     eve.does(&server, "GET", &path, Value::Null, 404).await;
     ada.does(&server, "POST", "/v1/direct-channels", json!({"users": [ada.id]}), 422).await;
     ada.does(&server, "POST", "/v1/direct-channels", json!({"users": ["nobody"]}), 422).await;
+    // A ban keeps out, and its end lets in again: who takes part does not change.
+    let key = json!({"name": "guard", "scopes": ["moderate"]});
+    let key = ada.does(&server, "POST", "/v1/api-keys", key, 201).await.json();
+    let guard = Person { id: String::new(), token: text(&key["key"]).to_owned() };
+    let ban = format!("/v1/channels/{}/bans/{}", text(&made["name"]), bob.id);
+    guard.does(&server, "PUT", &ban, json!({"reason": ""}), 201).await;
+    bob.does(&server, "GET", &path, Value::Null, 403).await;
+    guard.does(&server, "DELETE", &ban, Value::Null, 204).await;
+    bob.does(&server, "GET", &path, Value::Null, 200).await;
     let me = eve.does(&server, "GET", "/v1/me", Value::Null, 200).await.json();
     assert_eq!(text(&me["channel"]), format!("user:{}", eve.id));
     ada.does(&server, "GET", &format!("/v1/channels/user:{}", eve.id), Value::Null, 404).await;
@@ -194,6 +204,10 @@ async fn a_backend_acts_as_far_as_its_key_goes(pair: Pair) {
     let codes: Vec<_> = results["results"].as_array().unwrap().iter().map(|one| one["error"]["code"].as_str()).collect();
     assert_eq!(codes, [None, Some("forbidden"), None, Some("channel_invalid")]);
     assert_eq!(results["results"][0]["seq"], 1);
+    // In another spelling it is none.
+    for other in [format!("hbk_{}.x", "x".repeat(30_000)), bot.token.to_uppercase().replacen("HBK_", "hbk_", 1)] {
+        Person { id: String::new(), token: other }.does(&server, "GET", "/v1/users", Value::Null, 401).await;
+    }
     bot.does(&server, "POST", "/v1/server/disconnect", json!({"users": [bob.id]}), 403).await;
     bot.does(&server, "GET", "/v1/audit", Value::Null, 403).await;
     bot.does(&server, "POST", "/v1/api-keys", json!({"name": "y", "scopes": ["publish"]}), 403).await;
@@ -209,6 +223,43 @@ async fn a_backend_acts_as_far_as_its_key_goes(pair: Pair) {
     assert_eq!(info["instances"], 1);
     ada.does(&server, "DELETE", &format!("/v1/api-keys/{}", text(&made["id"])), Value::Null, 204).await;
     bot.does(&server, "POST", "/v1/server/publish", json!({"messages": [{"channel": "room:1", "payload": 1}]}), 401).await;
+}
+
+/// A login that was stolen does not come back with its user.
+async fn who_is_let_in_again_logs_in_again(pair: Pair) {
+    let server = pair.server_with(CHEAP).await;
+    let ada = person(&server, "ada").await;
+    let made = register(&server, "bob").await;
+    let bob = Person { id: text(&made["user"]["id"]).to_owned(), token: text(&made["access_token"]).to_owned() };
+    let refresh = json!({"refresh_token": made["refresh_token"]});
+    let user = format!("/v1/users/{}", bob.id);
+    let change = async |change: Value| {
+        let version = ada.get(&server, &user).await;
+        let tag = version.header("etag").unwrap().to_owned();
+        let changed = ada.ask_with(&server, "PATCH", &user, change, &[("If-Match", &tag)]).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+    };
+    for round in ["blocked", "deleted"] {
+        let token = match round {
+            "blocked" => bob.token.clone(),
+            _ => text(&log_in(&server, "bob", PASSWORD).await.json()["access_token"]).to_owned(),
+        };
+        let session = Person { id: bob.id.clone(), token };
+        session.does(&server, "GET", "/v1/me", Value::Null, 200).await;
+        match round {
+            "blocked" => {
+                change(json!({"blocked": true})).await;
+                change(json!({"blocked": false})).await;
+            }
+            _ => {
+                ada.does(&server, "DELETE", &user, Value::Null, 204).await;
+                ada.does(&server, "POST", &format!("{user}/restore"), Value::Null, 200).await;
+            }
+        }
+        session.does(&server, "GET", "/v1/me", Value::Null, 401).await;
+        session.does(&server, "POST", "/v1/token", refresh.clone(), 401).await;
+    }
+    assert_eq!(log_in(&server, "bob", PASSWORD).await.status, 200);
 }
 
 async fn lists_are_read_in_pages_and_as_rows(pair: Pair) {

@@ -116,23 +116,47 @@ pub async fn deleted_before(db: &Db, before: u64, limit: u32) -> Result<Vec<Chan
     names.iter().map(|name| ChannelName::parse(name).map_err(|_| StoreError::Corrupt("a room's channel"))).collect()
 }
 
-/// Deletes the room of `channel` with its members and bans, if it was deleted before `before`. Its log is not touched.
+/// Deletes at most `limit` members of `channel`, and tells whom.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn purge(db: &Db, channel: &ChannelName, before: u64) -> Result<bool, StoreError> {
-    let mut tx = db.begin().await?;
-    let gone = on!(&mut tx, conn => sqlx::query("DELETE FROM rooms WHERE channel = $1 AND deleted_at IS NOT NULL AND deleted_at < $2")
+pub(crate) async fn clear_members(tx: &mut Tx, channel: &ChannelName, limit: u32) -> Result<Vec<String>, StoreError> {
+    clear(
+        tx,
+        channel,
+        limit,
+        "DELETE FROM members WHERE channel = $1 AND user_id IN (SELECT user_id FROM members WHERE channel = $1 LIMIT $2) RETURNING user_id",
+    )
+    .await
+}
+
+/// The same of its bans.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn clear_bans(tx: &mut Tx, channel: &ChannelName, limit: u32) -> Result<Vec<String>, StoreError> {
+    clear(
+        tx,
+        channel,
+        limit,
+        "DELETE FROM bans WHERE channel = $1 AND user_id IN (SELECT user_id FROM bans WHERE channel = $1 LIMIT $2) RETURNING user_id",
+    )
+    .await
+}
+
+async fn clear(tx: &mut Tx, channel: &ChannelName, limit: u32, sql: &'static str) -> Result<Vec<String>, StoreError> {
+    Ok(on!(tx, conn => sqlx::query_scalar(sql).bind(channel.as_str()).bind(i64::from(limit)).fetch_all(conn).await)?)
+}
+
+/// Deletes the row of `channel`, if it was deleted before `before`. What belongs to it is not touched.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn purge(tx: &mut Tx, channel: &ChannelName, before: u64) -> Result<bool, StoreError> {
+    Ok(on!(tx, conn => sqlx::query("DELETE FROM rooms WHERE channel = $1 AND deleted_at IS NOT NULL AND deleted_at < $2")
         .bind(channel.as_str())
         .bind(column(before))
         .execute(conn)
         .await
-        .map(|done| done.rows_affected() > 0))?;
-    if gone {
-        for sql in ["DELETE FROM members WHERE channel = $1", "DELETE FROM bans WHERE channel = $1"] {
-            on!(&mut tx, conn => sqlx::query(sql).bind(channel.as_str()).execute(conn).await.map(drop))?;
-        }
-    }
-    tx.commit().await?;
-    Ok(gone)
+        .map(|done| done.rows_affected() > 0))?)
 }

@@ -1,7 +1,9 @@
 //! Which messages refer to which uploads.
 
+use hubbub_protocol::ChannelName;
+
 use super::{
-    super::{Db, StoreError, column, on, read},
+    super::{Db, StoreError, Tx, column, on, read},
     MAX_ATTACHMENTS, Row, Upload,
 };
 
@@ -79,19 +81,45 @@ pub async fn attach(db: &Db, to: Attaching<'_>, ids: &[&str]) -> Result<Attached
 /// [`StoreError`].
 pub async fn detach(db: &Db, channel: &str, seq: u64, now: u64) -> Result<(), StoreError> {
     let mut tx = db.begin().await?;
-    let mut ids: Vec<String> = on!(&mut tx, conn => sqlx::query_scalar(
+    let ids: Vec<String> = on!(&mut tx, conn => sqlx::query_scalar(
         "DELETE FROM attachments WHERE channel = $1 AND seq = $2 RETURNING upload_id",
     )
     .bind(channel)
     .bind(column(seq))
     .fetch_all(conn)
     .await)?;
+    loosen(&mut tx, ids, now).await?;
+    tx.commit().await
+}
+
+/// Takes every upload out of `channel`: what nothing refers to any more is swept in its time, and nobody reads it as a part of that channel.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn release(tx: &mut Tx, channel: &ChannelName, now: u64) -> Result<(), StoreError> {
+    let channel = channel.as_str();
+    let ids: Vec<String> = on!(tx, conn => sqlx::query_scalar("DELETE FROM attachments WHERE channel = $1 RETURNING upload_id")
+        .bind(channel)
+        .fetch_all(conn)
+        .await)?;
+    loosen(tx, ids, now).await?;
+    on!(tx, conn => sqlx::query("UPDATE uploads SET channel = NULL, version = version + 1 WHERE channel = $1")
+        .bind(channel)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+/// Notes which of the detached are attached nowhere any more.
+async fn loosen(tx: &mut Tx, mut ids: Vec<String>, now: u64) -> Result<(), StoreError> {
     // In one order, whoever else detaches.
     ids.sort();
+    ids.dedup();
     for id in ids {
         // In two statements: the second sees what whoever held the row has attached.
-        on!(&mut tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
-        on!(&mut tx, conn => sqlx::query(
+        on!(tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
+        on!(tx, conn => sqlx::query(
             "UPDATE uploads SET loose_since = $2 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM attachments WHERE upload_id = $1)",
         )
         .bind(&id)
@@ -100,7 +128,7 @@ pub async fn detach(db: &Db, channel: &str, seq: u64, now: u64) -> Result<(), St
         .await
         .map(drop))?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// What is attached to the messages of a channel from seq `first` to seq `last`, in order, without what is deleted: in one read for a page

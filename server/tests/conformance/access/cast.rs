@@ -92,7 +92,8 @@ impl<'a> Cast<'a> {
             .filter(|(_, row)| row.is_in_channel())
             .map(|(number, row)| {
                 let visibility = if row.is("public") { "public" } else { "private" };
-                let deleted = if row.is("deleted") { "2" } else { "NULL" };
+                // Not longer ago than it can be restored.
+                let deleted = if row.is("deleted") { self.server.now().to_string() } else { "NULL".to_owned() };
                 let by = &self.owner.id;
                 format!("('chat:{number}', 'group', '{visibility}', 'T', '', '{{}}', '{by}', 6, 1, 1, 1, {deleted})")
             })
