@@ -122,7 +122,7 @@ struct Changeable {
     data: Value,
     /// On the whole instance. For admins who stand above.
     role: Role,
-    /// Closes every door at once. For admins who stand above.
+    /// Closes every door at once, and ends every login: whoever is let in again logs in again. For admins who stand above.
     blocked: bool,
 }
 
@@ -225,6 +225,8 @@ async fn delete(
 }
 
 /// Restore a deleted user
+///
+/// As it was, but for the logins: they have ended.
 #[utoipa::path(post, path = "/v1/users/{user}/restore", tag = "users", operation_id = "restoreUser",
     params(("user" = String, Path, description = "The id, percent-encoded.")),
     responses((status = 200, description = "As it was.", body = User, headers(("ETag" = String)))))]
