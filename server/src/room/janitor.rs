@@ -54,7 +54,8 @@ impl Rooms {
         for channel in rooms::deleted_before(&self.db, before, ROOMS).await? {
             // Whoever takes the name next finds nothing of it.
             if let Some(head) = channels::head(&self.db, &channel).await? {
-                while entries::trim(&self.db, head.channel_id, head.cursor().seq + 1, ENTRIES).await? > 0 {
+                let (past, now) = (head.cursor().seq + 1, self.world.clock.now());
+                while entries::trim(&self.db, &channel, head.channel_id, past, now, ENTRIES).await? > 0 {
                     tokio::time::sleep(PAUSE).await;
                 }
             }

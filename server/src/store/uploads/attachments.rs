@@ -1,7 +1,11 @@
 //! Which messages refer to which uploads.
 
+use std::collections::BTreeSet;
+
+use hubbub_protocol::ChannelName;
+
 use super::{
-    super::{Db, StoreError, column, on, read},
+    super::{Db, StoreError, Tx, column, on, read},
     MAX_ATTACHMENTS, Row, Upload,
 };
 
@@ -79,19 +83,40 @@ pub async fn attach(db: &Db, to: Attaching<'_>, ids: &[&str]) -> Result<Attached
 /// [`StoreError`].
 pub async fn detach(db: &Db, channel: &str, seq: u64, now: u64) -> Result<(), StoreError> {
     let mut tx = db.begin().await?;
-    let mut ids: Vec<String> = on!(&mut tx, conn => sqlx::query_scalar(
+    let ids: Vec<String> = on!(&mut tx, conn => sqlx::query_scalar(
         "DELETE FROM attachments WHERE channel = $1 AND seq = $2 RETURNING upload_id",
     )
     .bind(channel)
     .bind(column(seq))
     .fetch_all(conn)
     .await)?;
+    loosen(&mut tx, ids, now).await?;
+    tx.commit().await
+}
+
+/// Takes everything off the messages of `channel` whose seq is below `seq`, and off all of them if there is none: for whoever deletes them in
+/// the same transaction. What no message refers to any more is loose from `now` on.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub(crate) async fn detach_below(tx: &mut Tx, channel: &ChannelName, seq: Option<u64>, now: u64) -> Result<(), StoreError> {
+    let ids: Vec<String> = on!(&mut *tx, conn => sqlx::query_scalar(
+        "DELETE FROM attachments WHERE channel = $1 AND seq < $2 RETURNING upload_id",
+    )
+    .bind(channel.as_str())
+    .bind(seq.map_or(i64::MAX, column))
+    .fetch_all(conn)
+    .await)?;
+    loosen(tx, ids, now).await
+}
+
+/// Those of the uploads that no message refers to any more are loose from `now` on.
+async fn loosen(tx: &mut Tx, ids: Vec<String>, now: u64) -> Result<(), StoreError> {
     // In one order, whoever else detaches.
-    ids.sort();
-    for id in ids {
+    for id in ids.into_iter().collect::<BTreeSet<_>>() {
         // In two statements: the second sees what whoever held the row has attached.
-        on!(&mut tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
-        on!(&mut tx, conn => sqlx::query(
+        on!(&mut *tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
+        on!(&mut *tx, conn => sqlx::query(
             "UPDATE uploads SET loose_since = $2 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM attachments WHERE upload_id = $1)",
         )
         .bind(&id)
@@ -100,7 +125,7 @@ pub async fn detach(db: &Db, channel: &str, seq: u64, now: u64) -> Result<(), St
         .await
         .map(drop))?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// What is attached to the messages of a channel from seq `first` to seq `last`, in order, without what is deleted: in one read for a page
