@@ -94,7 +94,7 @@ async fn trim_channel(config: &Config, db: &Db, channel_id: i64, name: &ChannelN
     let first = entries::first(db, channel_id, floor, oldest).await?.map_or(head + 1, |(seq, _)| seq);
     // Most channels have nothing to delete: look before taking the one writing connection.
     let has_older = entries::first(db, channel_id, 0, 0).await?.is_some_and(|(seq, _)| seq < first);
-    while has_older && entries::trim(db, channel_id, first, ROWS).await? == u64::from(ROWS) {
+    while has_older && entries::trim(db, name, channel_id, first, now, ROWS).await? == u64::from(ROWS) {
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
@@ -105,7 +105,11 @@ mod tests {
     use super::*;
     use crate::{
         config::Sources,
-        store::entries::{NewEntry, Page},
+        store::{
+            entries::{NewEntry, Page},
+            testing::Place,
+            uploads::{self, Attached, Attaching, Upload},
+        },
         world::World,
     };
 
@@ -147,5 +151,78 @@ mod tests {
         let page = Page { after: 0, upto: u64::MAX >> 1, entries: 1_000, bytes: usize::MAX };
         let left = entries::page(&db, &channel, head.channel_id, page).await.unwrap();
         assert_eq!(left.iter().map(|entry| entry.place.unwrap().seq).collect::<Vec<_>>(), (712..=721).collect::<Vec<_>>());
+    }
+
+    fn upload(id: &str, now: u64) -> Upload {
+        Upload {
+            id: id.to_owned(),
+            owner: "alice".to_owned(),
+            channel: None,
+            name: "a.bin".to_owned(),
+            media_type: "application/octet-stream".to_owned(),
+            size: 10,
+            sha256: id.to_owned(),
+            version: 1,
+            created_at: now,
+            deleted_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_attached_to_deleted_messages_is_loose() {
+        let sources = Sources { arguments: vec!["namespaces.room.history_entries=10".into()], ..Sources::default() };
+        let config = Config::load(&sources).unwrap();
+        for place in Place::all().await {
+            let db = place.open().await;
+            let world = World::system();
+            let now = world.clock.now();
+            let channels = ["room:1", "room:2"].map(|name| ChannelName::parse(name).unwrap());
+            let write = async |channel: &ChannelName, count: usize| {
+                let entry = || NewEntry {
+                    channel: channel.clone(),
+                    publisher: "alice".into(),
+                    message_id: hubbub_protocol::MessageId::new(now, world.chance.bytes()),
+                    amends: None,
+                    key: None,
+                    payload: bytes::Bytes::from_static(&[0xc0]),
+                    digest: 0,
+                };
+                entries::append(&db, &(0..count).map(|_| entry()).collect::<Vec<_>>(), now).await.unwrap();
+            };
+            let attach = async |channel: &ChannelName, seq: u64, ids: &[&str]| {
+                let to = Attaching { channel: channel.as_str(), seq, user: "alice" };
+                assert_eq!(uploads::attach(&db, to, ids).await.unwrap(), Attached::Done);
+            };
+            for channel in &channels {
+                write(channel, 5).await;
+            }
+            for id in ["gone", "twice", "elsewhere", "kept"] {
+                uploads::put(&db, &upload(id, now), id, None).await.unwrap();
+            }
+            attach(&channels[0], 2, &["gone", "twice", "elsewhere"]).await;
+            attach(&channels[0], 3, &["gone"]).await;
+            attach(&channels[1], 2, &["elsewhere"]).await;
+            write(&channels[0], 15).await;
+            attach(&channels[0], 15, &["twice", "kept"]).await;
+            let mut janitor = Janitor::default();
+            janitor.round(&config, &db, now + 1_000).await.unwrap();
+            // Its time begins now, and not when it came.
+            assert_eq!(uploads::sweep_loose(&db, now + 1_000, 100).await.unwrap().uploads, 0);
+            assert_eq!(uploads::used(&db, "alice").await.unwrap(), 40);
+            assert_eq!(uploads::channels(&db, "gone", 10).await.unwrap(), Vec::<String>::new(), "no reader of the channel has it");
+            assert_eq!(uploads::channels(&db, "elsewhere", 10).await.unwrap(), ["room:2"]);
+            let swept = uploads::sweep_loose(&db, now + 1_001, 100).await.unwrap();
+            assert_eq!((swept.uploads, &*swept.objects), (1, &["gone".to_owned()][..]), "{}", db.kind());
+            assert_eq!(uploads::used(&db, "alice").await.unwrap(), 30);
+            let left: Vec<_> = uploads::of_messages(&db, "room:1", 0, 100).await.unwrap();
+            assert_eq!(left.iter().map(|(seq, upload)| (*seq, &*upload.id)).collect::<Vec<_>>(), [(15, "twice"), (15, "kept")]);
+            // A channel that goes for good takes all with it.
+            let mut tx = db.begin().await.unwrap();
+            uploads::detach_below(&mut tx, &channels[0], None, now + 2_000).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(uploads::sweep_loose(&db, now + 2_001, 100).await.unwrap().uploads, 2);
+            assert_eq!(uploads::channels(&db, "elsewhere", 10).await.unwrap(), ["room:2"]);
+            db.close().await;
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod content;
 mod disposition;
+mod form;
 mod intake;
 mod range;
 mod rights;

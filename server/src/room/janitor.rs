@@ -60,7 +60,8 @@ impl Rooms {
         let mut gone = 0;
         for channel in rooms::deleted_before(&self.db, before, ROOMS).await? {
             if let Some(head) = channels::head(&self.db, &channel).await? {
-                while entries::trim(&self.db, head.channel_id, head.cursor().seq + 1, ENTRIES).await? > 0 {
+                let (past, now) = (head.cursor().seq + 1, self.world.clock.now());
+                while entries::trim(&self.db, &channel, head.channel_id, past, now, ENTRIES).await? > 0 {
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -24,6 +24,7 @@ use crate::{
 
 pub(super) use pace::LONGEST;
 use pace::Pace;
+pub use places::PlaceHeld;
 pub(super) use places::Places;
 
 /// What is known of a file before it comes.
@@ -53,6 +54,17 @@ struct Arrived {
 }
 
 impl Uploads {
+    /// A place for an upload of `owner`: for whoever has to read something before the file.
+    ///
+    /// # Errors
+    /// [`Refused::Overloaded`].
+    pub fn place(&self, owner: &Arc<str>) -> Result<PlaceHeld, Refused> {
+        self.places.take(owner).ok_or_else(|| {
+            self.metrics.uploads.of(UploadResult::Failed).increment(1);
+            Refused::Overloaded
+        })
+    }
+
     /// Takes a file in. Nothing is left of one that is refused, also if the caller goes away before the end of `body`; after it the upload
     /// is carried through.
     ///
@@ -63,8 +75,22 @@ impl Uploads {
         new: NewUpload,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<Upload, Refused> {
+        let place = self.place(&new.owner)?;
+        self.take_in_at(place, new, body).await
+    }
+
+    /// Takes a file in, as [`Uploads::take_in`] does, at a place that its owner has already.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn take_in_at<E>(
+        self: &Arc<Self>,
+        place: PlaceHeld,
+        new: NewUpload,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<Upload, Refused> {
         let under_way = UnderWay::begin(&self.metrics.uploads_under_way);
-        let taken = self.try_take_in(new, body).await;
+        let taken = self.try_take_in(place, new, body).await;
         drop(under_way);
         if let Err(refused) = &taken {
             let result = if refused.is_failure() { UploadResult::Failed } else { UploadResult::Refused };
@@ -78,10 +104,10 @@ impl Uploads {
 
     async fn try_take_in<E>(
         self: &Arc<Self>,
+        place: PlaceHeld,
         new: NewUpload,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<Upload, Refused> {
-        let place = self.places.take(&new.owner).ok_or(Refused::Overloaded)?;
         let bound = self.bound(&new.owner).await?;
         bound.check(new.declared.unwrap_or_default())?;
         let id = self.world.id().to_string();

@@ -14,7 +14,7 @@ mod sweeper;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hubbub_protocol::ChannelName;
 
@@ -33,7 +33,7 @@ use depot::Depot;
 use intake::Places;
 
 pub use depot::DepotError;
-pub use intake::NewUpload;
+pub use intake::{NewUpload, PlaceHeld};
 pub use kind::is_shown_inline;
 pub use name::{MAX_NAME, Name, NameError};
 pub use outflow::Outflow;
@@ -88,6 +88,11 @@ impl Uploads {
     /// Bytes of an upload, at most.
     pub fn max_size(&self) -> u64 {
         self.config.max_size
+    }
+
+    /// How long an upload may be silent.
+    pub fn idle_timeout(&self) -> Duration {
+        self.config.idle_timeout
     }
 
     /// The upload with this id, if it is not deleted.

@@ -1,5 +1,6 @@
 //! Files by REST: what is uploaded is downloaded, by whom it may be, in parts if wanted, and nothing half-written is ever there.
 
+mod forms;
 mod hostile;
 mod ranges;
 mod rights;

@@ -3,29 +3,31 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequest, Multipart, Request, State, multipart::MultipartError},
+    extract::{Request, State},
     response::Response,
 };
 use http::{HeaderMap, StatusCode, header};
 use hubbub_protocol::ErrorCode;
 use serde::Deserialize;
+use tokio::time::timeout;
 use utoipa::{
     ToSchema,
     openapi::schema::{Object, ObjectBuilder, SchemaType},
 };
 
-use super::{View, channel, name, unreadable};
+use super::{
+    View, channel,
+    form::{AROUND, Form},
+    name,
+};
 use crate::{
     auth::Act,
     http::{At, Caller, Fault, Problem},
     rest::kit::{KEY, Query, Wants, created, query, tag},
     session::Backend,
     store::uploads::Upload,
-    upload::{NewUpload, Uploads},
+    upload::{NewUpload, Refused, Uploads},
 };
-
-/// Bytes that a form may have around the file.
-const FORM: u64 = 16 << 10;
 
 /// What a file is, and where it belongs.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,8 +50,9 @@ pub(super) struct Bytes(Vec<u8>);
 
 /// A form with one file.
 #[derive(ToSchema)]
+#[schema(as = Form)]
 #[allow(dead_code)] // As above.
-pub(super) struct Form {
+pub(super) struct FormBody {
     /// The file. Its Content-Type and its file name count.
     #[schema(schema_with = part)]
     file: Bytes,
@@ -71,7 +74,7 @@ fn part() -> Object {
 /// `sha256`. An upload that is attached to no message is deleted after a day (`uploads.orphans_after`).
 #[utoipa::path(
     post, path = "/v1/uploads", tag = "uploads", operation_id = "createUpload", params(Place),
-    request_body(content((Bytes = "application/octet-stream"), (Form = "multipart/form-data"))),
+    request_body(content((Bytes = "application/octet-stream"), (FormBody = "multipart/form-data"))),
     responses((status = 201, description = "It is stored.", body = View, headers(("Location" = String), ("ETag" = String))), (status = 408, description = "The body came too slowly."))
 )]
 pub(super) async fn create(
@@ -96,42 +99,26 @@ pub(super) async fn create(
     let is_form = kind.as_deref().is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
     let new = |name, claimed, declared| NewUpload { owner: identity.user.clone(), channel, name, claimed, declared };
     let upload = if is_form {
-        from_form(&uploads, request, |claimed, file_name| {
-            let name = match given {
-                Some(name) => name,
-                None => name(file_name.unwrap_or_default(), At::Pointer(String::new()))?,
-            };
-            Ok(new(name, claimed, length.map(|length| length.saturating_sub(FORM))))
-        })
-        .await?
+        // Before its head is read, which takes its time like any other body.
+        let place = uploads.place(&identity.user)?;
+        let opening = Form::open(kind.as_deref().unwrap_or_default(), request.into_body().into_data_stream());
+        let mut form = timeout(uploads.idle_timeout(), opening).await.map_err(|_| Refused::TooSlow)??;
+        let name = match given {
+            Some(name) => name,
+            None => name(form.file_name().unwrap_or_default(), At::Pointer(String::new()))?,
+        };
+        let around = 2 * AROUND as u64;
+        let new = new(name, form.claimed(), length.map(|length| length.saturating_sub(around)));
+        let taken = uploads.take_in_at(place, new, &mut form).await;
+        if let Some(fault) = form.into_fault() {
+            return Err(fault.into());
+        }
+        taken?
     } else {
         let name = given.ok_or_else(|| missing("name", "a file has a name: send it as `?name=…`"))?;
         uploads.take_in(new(name, kind, length), request.into_body().into_data_stream()).await?
     };
     Ok(answer(wants, upload))
-}
-
-/// The one part of a form.
-async fn from_form(
-    uploads: &Arc<Uploads>,
-    request: Request,
-    new: impl FnOnce(Option<String>, Option<&str>) -> Result<NewUpload, Problem>,
-) -> Result<Upload, Problem> {
-    let bad = |error: MultipartError| unreadable(&format!("the form cannot be read: {}", error.body_text()));
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| unreadable(&error.body_text()))?;
-    let file = form.next_field().await.map_err(bad)?.ok_or_else(|| unreadable("the form has no part: send the file as one"))?;
-    let new = new(file.content_type().map(str::to_owned), file.file_name())?;
-    let upload = uploads.take_in(new, file).await?;
-    match form.next_field().await {
-        Ok(None) => Ok(upload),
-        more => {
-            uploads.purge(&upload.id).await?;
-            Err(match more {
-                Err(error) => bad(error),
-                Ok(_) => unreadable("the form has more than one part: send a file alone; name and channel go into the query"),
-            })
-        }
-    }
 }
 
 fn answer(wants: Wants, upload: Upload) -> Response {

@@ -1,5 +1,7 @@
 //! Which messages refer to which uploads.
 
+use std::collections::BTreeSet;
+
 use hubbub_protocol::ChannelName;
 
 use super::{
@@ -92,34 +94,43 @@ pub async fn detach(db: &Db, channel: &str, seq: u64, now: u64) -> Result<(), St
     tx.commit().await
 }
 
+/// Takes everything off the messages of `channel` whose seq is below `seq`, and off all of them if there is none: for whoever deletes them in
+/// the same transaction. What no message refers to any more is loose from `now` on.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub(crate) async fn detach_below(tx: &mut Tx, channel: &ChannelName, seq: Option<u64>, now: u64) -> Result<(), StoreError> {
+    let ids: Vec<String> = on!(&mut *tx, conn => sqlx::query_scalar(
+        "DELETE FROM attachments WHERE channel = $1 AND seq < $2 RETURNING upload_id",
+    )
+    .bind(channel.as_str())
+    .bind(seq.map_or(i64::MAX, column))
+    .fetch_all(conn)
+    .await)?;
+    loosen(tx, ids, now).await
+}
+
 /// Takes every upload out of `channel`: what nothing refers to any more is swept in its time, and nobody reads it as a part of that channel.
 ///
 /// # Errors
 /// [`StoreError`].
 pub(crate) async fn release(tx: &mut Tx, channel: &ChannelName, now: u64) -> Result<(), StoreError> {
-    let channel = channel.as_str();
-    let ids: Vec<String> = on!(tx, conn => sqlx::query_scalar("DELETE FROM attachments WHERE channel = $1 RETURNING upload_id")
-        .bind(channel)
-        .fetch_all(conn)
-        .await)?;
-    loosen(tx, ids, now).await?;
+    detach_below(tx, channel, None, now).await?;
     on!(tx, conn => sqlx::query("UPDATE uploads SET channel = NULL, version = version + 1 WHERE channel = $1")
-        .bind(channel)
+        .bind(channel.as_str())
         .execute(conn)
         .await
         .map(drop))?;
     Ok(())
 }
 
-/// Notes which of the detached are attached nowhere any more.
-async fn loosen(tx: &mut Tx, mut ids: Vec<String>, now: u64) -> Result<(), StoreError> {
+/// Those of the uploads that no message refers to any more are loose from `now` on.
+async fn loosen(tx: &mut Tx, ids: Vec<String>, now: u64) -> Result<(), StoreError> {
     // In one order, whoever else detaches.
-    ids.sort();
-    ids.dedup();
-    for id in ids {
+    for id in ids.into_iter().collect::<BTreeSet<_>>() {
         // In two statements: the second sees what whoever held the row has attached.
-        on!(tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
-        on!(tx, conn => sqlx::query(
+        on!(&mut *tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
+        on!(&mut *tx, conn => sqlx::query(
             "UPDATE uploads SET loose_since = $2 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM attachments WHERE upload_id = $1)",
         )
         .bind(&id)

@@ -23,7 +23,7 @@ struct Taken {
 
 /// A place; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct PlaceHeld {
+pub struct PlaceHeld {
     places: Places,
     user: Arc<str>,
 }
