@@ -1,5 +1,7 @@
 //! Edit and delete: entries that change a message of a durable channel's log. Whether they fit is decided where they are stored.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hubbub_protocol::{ChannelName, Kind, MessageId};
 
@@ -22,12 +24,12 @@ const NIL: Bytes = Bytes::from_static(&[0xc0]);
 const DIGEST: u8 = 0xff;
 
 impl Channels {
-    /// Accepts a new payload for a message of `identity`'s own, the one at `seq`; the ticket tells the place of the edit itself. A retry with
-    /// the same id gets the first answer.
+    /// Accepts a new payload for a message of `identity`'s own, the one at `seq`, as long as it has one of the `expected` versions (`None` for
+    /// any); the ticket tells the place of the edit itself. A retry with the same id gets the first answer, whatever the version is by then.
     ///
     /// # Errors
-    /// [`Refused`]: nothing was stored. The ticket comes to [`Refused::NoMessage`], [`Refused::NotAuthor`] or [`Refused::Deleted`] if the edit
-    /// does not fit.
+    /// [`Refused`]: nothing was stored. The ticket comes to [`Refused::NoMessage`], [`Refused::NotAuthor`], [`Refused::Changed`] or
+    /// [`Refused::Deleted`] if the edit does not fit.
     pub async fn edit(
         &self,
         identity: &Identity,
@@ -35,11 +37,12 @@ impl Channels {
         seq: u64,
         message_id: Option<MessageId>,
         payload: Bytes,
+        expected: Option<Arc<[u64]>>,
     ) -> Result<Ticket, Refused> {
         if payload.len() > self.config.channel.payload {
             return Err(Refused::PayloadTooLarge);
         }
-        let amendment = Amendment { kind: Kind::Edit, refers: seq, authority: Authority::Own };
+        let amendment = Amendment { kind: Kind::Edit, refers: seq, authority: Authority::Own, expected };
         self.amend(identity, channel, message_id, amendment, payload).await
     }
 
@@ -55,8 +58,10 @@ impl Channels {
         seq: u64,
         message_id: Option<MessageId>,
         authority: Authority,
+        expected: Option<Arc<[u64]>>,
     ) -> Result<Ticket, Refused> {
-        self.amend(identity, channel, message_id, Amendment { kind: Kind::Delete, refers: seq, authority }, NIL).await
+        let amendment = Amendment { kind: Kind::Delete, refers: seq, authority, expected };
+        self.amend(identity, channel, message_id, amendment, NIL).await
     }
 
     async fn amend(
@@ -94,6 +99,7 @@ impl From<Unfit> for Refused {
         match unfit {
             Unfit::NoMessage => Refused::NoMessage,
             Unfit::NotAuthor => Refused::NotAuthor,
+            Unfit::Changed => Refused::Changed,
             Unfit::Deleted => Refused::Deleted,
         }
     }

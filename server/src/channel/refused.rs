@@ -25,6 +25,8 @@ pub enum Refused {
     NoMessage,
     #[error("the message was published by somebody else")]
     NotAuthor,
+    #[error("it has changed meanwhile: read it again, and decide anew")]
+    Changed,
     #[error("the message was deleted")]
     Deleted,
     #[error("this channel is ephemeral and keeps nothing")]
@@ -76,6 +78,7 @@ impl Refused {
             Refused::Banned => ErrorCode::Banned,
             Refused::Revoked => ErrorCode::Revoked,
             Refused::NotFound | Refused::Absent | Refused::NoMessage => ErrorCode::NotFound,
+            Refused::Changed => ErrorCode::PreconditionFailed,
             Refused::Deleted => ErrorCode::Conflict,
             Refused::NotDurable => ErrorCode::NotDurable,
             Refused::PresenceDisabled => ErrorCode::PresenceDisabled,

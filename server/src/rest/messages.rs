@@ -19,7 +19,7 @@ use super::{
     Api,
     channels::name,
     entries::Published,
-    kit::{self, Actor, Body, MaybeIfMatch, Media, Query, Wants, WantsList, created, query, texts::MessageIdText},
+    kit::{self, Actor, Body, Expected, MaybeIfMatch, Media, Query, Wants, WantsList, created, query, texts::MessageIdText},
 };
 use crate::{
     auth::{Act, Identity},
@@ -336,10 +336,12 @@ async fn edit(
     let (channel, seq) = (name(&channel)?, place(&seq)?);
     let (message_id, payload) = (parse_id(edit.message_id.as_deref())?, encode(&edit.payload)?);
     backend.access.may(&identity, Act::Publish, &channel).await?;
-    if !expected.covers(version(&backend.channels.message(&channel, seq).await?)) {
+    let before = backend.channels.message(&channel, seq).await?;
+    // What counts is the version where the edit is stored. What is too late already need not get there; but an edit with an id may be a repeat.
+    if message_id.is_none() && !expected.covers(version(&before)) {
         return Err(kit::changed());
     }
-    backend.channels.edit(&identity, &channel, seq, message_id, payload).await?.await?;
+    backend.channels.edit(&identity, &channel, seq, message_id, payload, expected.versions()).await?.await?;
     let message = backend.channels.message(&channel, seq).await?;
     let mut attached = attached(&uploads, &channel, std::slice::from_ref(&message)).await?;
     Ok(versioned(wants, message, attached.remove(&seq).unwrap_or_default()))
@@ -349,10 +351,11 @@ async fn edit(
 ///
 /// One's own, or anybody's with the right to moderate. What it said is gone at once; subscribers receive an entry of the kind `delete`.
 #[utoipa::path(delete, path = "/v1/channels/{channel}/messages/{seq}", tag = "messages", operation_id = "deleteMessage",
-    params(("channel" = String, Path, description = "Its name, percent-encoded."), ("seq" = u64, Path, description = "Its place.")),
+    params(("channel" = String, Path, description = "Its name, percent-encoded."), ("seq" = u64, Path, description = "Its place."), kit::MaybeIfMatchHeader),
     responses((status = 204, description = "It is deleted.")))]
 async fn delete(
     actor: Actor,
+    MaybeIfMatch(expected): MaybeIfMatch,
     State(backend): State<Arc<Backend>>,
     State(uploads): State<Arc<Uploads>>,
     Path((channel, seq)): Path<(String, String)>,
@@ -366,7 +369,11 @@ async fn delete(
             Authority::Own
         }
     };
-    backend.channels.delete(identity, &channel, seq, None, authority).await?.await?;
+    // As for an edit.
+    if expected != Expected::Any && !expected.covers(version(&backend.channels.message(&channel, seq).await?)) {
+        return Err(kit::changed());
+    }
+    backend.channels.delete(identity, &channel, seq, None, authority, expected.versions()).await?.await?;
     uploads.detach(&channel, seq).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -58,11 +58,11 @@ fn channels(server: &Server) -> &Arc<Channels> {
 
 async fn edit(server: &Server, user: &str, seq: u64, id: Option<MessageId>, payload: &str) -> Result<Published, Refused> {
     let payload = msgpack_payload(payload).unwrap().into();
-    channels(server).edit(&who(user), &name(ROOM), seq, id, payload).await?.await
+    channels(server).edit(&who(user), &name(ROOM), seq, id, payload, None).await?.await
 }
 
 async fn delete(server: &Server, user: &str, seq: u64, authority: Authority) -> Result<Published, Refused> {
-    channels(server).delete(&who(user), &name(ROOM), seq, None, authority).await?.await
+    channels(server).delete(&who(user), &name(ROOM), seq, None, authority, None).await?.await
 }
 
 /// What a reader sees of an entry: seq, ordinal, kind, what it refers to, payload.
@@ -185,7 +185,8 @@ async fn a_retry_gets_the_first_answer(pair: Pair) {
     assert_eq!(edit(&server, "alice", 1, Some(id), "3").await.unwrap_err(), Refused::IdReused);
     refused(alice.publish_with(ROOM, "2", Some(id), None).await, ErrorCode::IdReused);
     let twice = message_id(server.now(), 8);
-    let remove = || async { channels(&server).delete(&who("alice"), &name(ROOM), 1, Some(twice), Authority::Own).await.unwrap().await };
+    let remove =
+        || async { channels(&server).delete(&who("alice"), &name(ROOM), 1, Some(twice), Authority::Own, None).await.unwrap().await };
     let (first, again) = tokio::join!(remove(), remove());
     let (first, again) = (first.unwrap(), again.unwrap());
     assert_eq!((first.seq, again.seq, first.duplicate ^ again.duplicate), (Some(3), Some(3), true));
@@ -209,12 +210,13 @@ async fn what_does_not_fit_is_refused_by_itself(pair: Pair) {
     let long = format!("\"{}\"", "x".repeat(limits::MAX_PAYLOAD));
     assert_eq!(edit(&server, "alice", 1, None, &long).await.unwrap_err(), Refused::PayloadTooLarge);
     let nobody = Identity::new("alice", Grants::new(&[]).unwrap());
-    let silent = channels(&server).delete(&nobody, &name(ROOM), 1, None, Authority::Own).await;
+    let silent = channels(&server).delete(&nobody, &name(ROOM), 1, None, Authority::Own, None).await;
     assert_eq!(silent.unwrap_err(), Refused::Forbidden);
-    let passing = channels(&server).delete(&who("alice"), &name("live:1"), 1, None, Authority::Own).await;
+    let passing = channels(&server).delete(&who("alice"), &name("live:1"), 1, None, Authority::Own, None).await;
     assert_eq!(passing.unwrap_err(), Refused::NotDurable);
     let never = name("room:never");
-    assert_eq!(channels(&server).delete(&who("alice"), &never, 1, None, Authority::Own).await.unwrap_err(), Refused::NoMessage);
+    let nothing = channels(&server).delete(&who("alice"), &never, 1, None, Authority::Own, None).await;
+    assert_eq!(nothing.unwrap_err(), Refused::NoMessage);
     assert_eq!(channels(&server).info(&who("alice"), &never).await.unwrap_err(), Refused::NotFound, "nor was the channel made");
     delete(&server, "bob", 1, Authority::Moderate).await.unwrap();
     assert_eq!(edit(&server, "alice", 1, None, "4").await.unwrap_err(), Refused::Deleted);

@@ -9,6 +9,7 @@ use crate::{
     support::{Pair, Server, json as payload, seq},
 };
 
+mod at_once;
 mod semantics;
 mod strangers;
 

@@ -1,5 +1,7 @@
 //! Versions as entity tags, and the requests that depend on them (RFC 9110 section 13).
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use hubbub_protocol::ErrorCode;
@@ -27,6 +29,14 @@ impl Expected {
         match self {
             Expected::Any => true,
             Expected::Versions(versions) => versions.contains(&version),
+        }
+    }
+
+    /// All of them; `None` for any.
+    pub fn versions(self) -> Option<Arc<[u64]>> {
+        match self {
+            Expected::Any => None,
+            Expected::Versions(versions) => Some(versions.into()),
         }
     }
 }

@@ -40,12 +40,12 @@ pub struct NewEntry {
 impl NewEntry {
     /// What it is.
     pub fn kind(&self) -> Kind {
-        self.amends.map_or(Kind::Message, |amendment| amendment.kind)
+        self.amends.as_ref().map_or(Kind::Message, |amendment| amendment.kind)
     }
 
     /// The seq of the message that it changes.
     pub fn refers(&self) -> Option<u64> {
-        self.amends.map(|amendment| amendment.refers)
+        self.amends.as_ref().map(|amendment| amendment.refers)
     }
 }
 
@@ -90,8 +90,8 @@ async fn append_sqlite(sqlite: &Sqlite, batch: &[NewEntry], now: u64) -> Result<
     // After the heads are read: a publish that committed before them is seen here.
     let ids: Vec<_> = batch.iter().map(|new| (heads[&new.channel].channel_id, new.message_id, &*new.publisher)).collect();
     let known = publishes::lookup(&mut tx, &ids).await?;
-    let wanted: Vec<_> = batch.iter().filter_map(|new| Some((heads[&new.channel].channel_id, new.refers()?))).collect();
-    let mut targets = amendments::targets(&mut tx, &wanted).await?;
+    let wanted = batch.iter().filter_map(|new| Some((heads[&new.channel].channel_id, new.amends.as_ref()?)));
+    let mut targets = amendments::targets(&mut tx, wanted).await?;
     let (answers, fresh) = number(batch, &mut heads, &known, &mut targets, epoch, now);
     if !fresh.is_empty() {
         insert(&mut tx, &fresh, now).await?;

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(STATEMENT.as_secs() + 2);
 const APPEND: &str = "SELECT kinds, epochs, seqs, ordinals, times, epoch, mark, lsn, raised
      FROM hubbub_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const AMEND: &str = "SELECT kinds, epochs, seqs, ordinals, times, epoch, mark, lsn, raised
-     FROM hubbub_amend($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+     FROM hubbub_amend($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 impl Postgres {
     /// See [`crate::store::entries::append`].
@@ -76,7 +76,8 @@ impl Postgres {
             query = query
                 .bind(batch.iter().map(|new| new.kind().as_str()).collect::<Vec<_>>())
                 .bind(batch.iter().map(|new| new.refers().map(crate::store::column)).collect::<Vec<_>>())
-                .bind(batch.iter().map(|new| new.amends.is_some_and(|it| it.authority == Authority::Own)).collect::<Vec<_>>());
+                .bind(batch.iter().map(|new| new.amends.as_ref().is_some_and(|it| it.authority == Authority::Own)).collect::<Vec<_>>())
+                .bind(batch.iter().map(|new| Some(versions(new.amends.as_ref()?.expected.as_ref()?))).collect::<Vec<_>>());
         }
         query
             .bind(batch.iter().map(|new| new.key.as_ref().map(|key| key.as_str())).collect::<Vec<_>>())
@@ -90,6 +91,12 @@ impl Postgres {
             .fetch_one(conn)
             .await
     }
+}
+
+/// As PostgreSQL spells an array: a column of arrays that differ in length has no other way there.
+fn versions(versions: &[u64]) -> String {
+    let versions: Vec<String> = versions.iter().map(|version| crate::store::column(*version).to_string()).collect();
+    format!("{{{}}}", versions.join(","))
 }
 
 /// Half of it is fixed, the rest follows from the batch: two that met should not meet again, and a simulated run has to repeat.
@@ -147,6 +154,7 @@ impl Row {
                 3 => Ok(Appended::Unfit(Unfit::NoMessage)),
                 4 => Ok(Appended::Unfit(Unfit::NotAuthor)),
                 5 => Ok(Appended::Unfit(Unfit::Deleted)),
+                6 => Ok(Appended::Unfit(Unfit::Changed)),
                 _ => Err(StoreError::Corrupt("a message was answered by an unknown kind")),
             }
         };

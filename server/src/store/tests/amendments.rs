@@ -18,11 +18,20 @@ struct Act {
     content: u8,
     /// Edits or deletes the entry at this seq.
     amends: Option<(bool, u8, bool)>,
+    /// The versions that are good, a bit each from 1 on.
+    expects: Option<u8>,
 }
 
 fn act() -> impl Strategy<Value = Act> {
     let amends = prop::option::weighted(0.7, (prop::bool::weighted(0.4), 1..10_u8, prop::bool::weighted(0.3)));
-    (0..2_u8, 0..40_u8, 0..2_u8, amends).prop_map(|(publisher, id, content, amends)| Act { publisher, id, content, amends })
+    let expects = prop::option::weighted(0.4, 0..8_u8);
+    (0..2_u8, 0..40_u8, 0..2_u8, amends, expects).prop_map(|(publisher, id, content, amends, expects)| Act {
+        publisher,
+        id,
+        content,
+        amends,
+        expects,
+    })
 }
 
 impl Act {
@@ -31,10 +40,11 @@ impl Act {
             kind: if deletes { Kind::Delete } else { Kind::Edit },
             refers: refers.into(),
             authority: if moderates && deletes { Authority::Moderate } else { Authority::Own },
+            expected: self.expects.map(|bits| (0..8).filter(|bit| bits >> bit & 1 == 1).map(|bit| bit + 1).collect()),
         });
-        let deletes = amends.is_some_and(|amendment| amendment.kind == Kind::Delete);
+        let deletes = amends.as_ref().is_some_and(|amendment| amendment.kind == Kind::Delete);
         let payload = if deletes { vec![0xc0] } else { vec![0xc4, 2, self.content, self.id] };
-        let sort = amends.map_or(0, |amendment| amendment.refers as i64 * 2 + i64::from(deletes));
+        let sort = amends.as_ref().map_or(0, |amendment| amendment.refers as i64 * 2 + i64::from(deletes));
         NewEntry {
             channel: channel(case, 0),
             publisher: if self.publisher == 0 { "alice" } else { "bob" }.into(),
@@ -86,11 +96,15 @@ impl Log {
     }
 
     fn judge(&self, new: &NewEntry, before: u64) -> Result<(), Unfit> {
-        let Some(amendment) = new.amends else { return Ok(()) };
+        let Some(amendment) = &new.amends else { return Ok(()) };
         let target = self.entries[..before as usize].get(amendment.refers as usize - 1).filter(|entry| entry.kind == Kind::Message);
         let target = target.ok_or(Unfit::NoMessage)?;
         if amendment.authority == Authority::Own && target.publisher != new.publisher {
             return Err(Unfit::NotAuthor);
+        }
+        let version = 1 + self.entries.iter().filter(|entry| entry.refers == Some(amendment.refers)).count() as u64;
+        if amendment.expected.as_ref().is_some_and(|versions| !versions.contains(&version)) {
+            return Err(Unfit::Changed);
         }
         if self.deletion(amendment.refers).is_some() { Err(Unfit::Deleted) } else { Ok(()) }
     }
@@ -199,7 +213,7 @@ fn amend<F: Future<Output = Place>>(make: impl Fn() -> F) {
 
 fn message(id: u8, size: usize) -> NewEntry {
     let payload = [vec![0xc5, (size >> 8) as u8, size as u8], vec![id; size]].concat().into();
-    NewEntry { payload, ..Act { publisher: 0, id, content: 0, amends: None }.new_entry(0) }
+    NewEntry { payload, ..Act { publisher: 0, id, content: 0, amends: None, expects: None }.new_entry(0) }
 }
 
 #[tokio::test]
@@ -208,7 +222,7 @@ async fn a_page_of_messages_keeps_its_bytes_whatever_they_were_edited_to() {
         let db = place.open().await;
         entries::append(&db, &[message(1, 9), message(2, 9), message(3, 9)], 1).await.unwrap();
         let grown = |id: u8, refers: u64| NewEntry {
-            amends: Some(Amendment { kind: Kind::Edit, refers, authority: Authority::Own }),
+            amends: Some(Amendment { kind: Kind::Edit, refers, authority: Authority::Own, expected: None }),
             ..message(id, 900)
         };
         entries::append(&db, &[grown(11, 1), grown(12, 2), grown(13, 3)], 2).await.unwrap();
@@ -230,8 +244,10 @@ async fn of_many_deletions_at_once_one_is_stored() {
     for place in Place::all().await {
         let db = place.open().await;
         entries::append(&db, &[message(1, 1)], 1).await.unwrap();
-        let amend =
-            |id: u8, kind: Kind| NewEntry { amends: Some(Amendment { kind, refers: 1, authority: Authority::Own }), ..message(id, 1) };
+        let amend = |id: u8, kind: Kind| NewEntry {
+            amends: Some(Amendment { kind, refers: 1, authority: Authority::Own, expected: None }),
+            ..message(id, 1)
+        };
         let batches: Vec<Vec<NewEntry>> = (0..8).map(|n| vec![amend(10 + 2 * n, Kind::Edit), amend(11 + 2 * n, Kind::Delete)]).collect();
         let answers = futures_util::future::join_all(batches.iter().map(|batch| entries::append(&db, batch, 2))).await;
         let outcomes: Vec<Outcome> = answers.iter().flat_map(|answer| answer.as_ref().unwrap()).map(outcome).collect();
@@ -251,7 +267,7 @@ async fn latest_keeps_an_edit_beside_the_newest_of_its_messages_key() {
         let db = place.open().await;
         entries::append(&db, &[message(1, 1), message(2, 1)], 1).await.unwrap();
         let edit = |id: u8, refers: u64| NewEntry {
-            amends: Some(Amendment { kind: Kind::Edit, refers, authority: Authority::Own }),
+            amends: Some(Amendment { kind: Kind::Edit, refers, authority: Authority::Own, expected: None }),
             ..message(id, 1)
         };
         entries::append(&db, &[edit(11, 1), edit(12, 2), edit(13, 1)], 2).await.unwrap();

@@ -436,6 +436,27 @@ async fn a_server_that_cannot_be_used_says_why_and_tells_no_password() {
     }
 }
 
+/// It may run beside this one, on the same database.
+#[tokio::test]
+async fn the_release_before_amends_as_it_did() {
+    let database = Database::create().await;
+    let db = open(&database).await;
+    entries::append(&db, &[message("c", "alice", 1)], 1).await.unwrap();
+    let mut conn = database.connect().await;
+    let mut amend = async |id: u8, kind: &'static str| -> Vec<i16> {
+        let sql = "SELECT kinds FROM hubbub_amend(
+                 ARRAY['c'], ARRAY['alice'], ARRAY[$1], ARRAY[$2], ARRAY[1::BIGINT], ARRAY[TRUE], ARRAY[NULL::TEXT], ARRAY['\\x01'::BYTEA],
+                 ARRAY[0::BIGINT], 2, '', 0, 0, ARRAY[0::BIGINT]
+             )";
+        sqlx::query_scalar(sql).bind(vec![id; 16]).bind(kind).fetch_one(&mut conn).await.unwrap()
+    };
+    assert_eq!(amend(2, "edit").await, [0]);
+    assert_eq!(amend(2, "edit").await, [1]);
+    assert_eq!(amend(3, "delete").await, [0]);
+    assert_eq!(amend(4, "edit").await, [5]);
+    db.close().await;
+}
+
 #[test]
 fn both_databases_have_the_same_migrations() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,0 +1,1 @@
+-- Nothing here: the versions that an edit expects are compared by the server itself.
