@@ -270,6 +270,8 @@ async fn a_form_carries_one_file(pair: Pair) {
         (format!("{file}{file}--b--\r\n"), 400),
         (file.clone(), 400),
         (part("name=\"file\"; filename=\"a\"", "cut")[..60].to_owned(), 400),
+        (format!("{}--b--\r\n", part("name=\"photo\"; filename=\"a\"", "x")), 400),
+        (format!("{}--b--\r\n", part("filename=\"a\"", "x")), 400),
         ("--b--\r\n".to_owned(), 400),
         (String::new(), 400),
         (format!("{}--b--\r\n", part("name=\"file\"; filename=\"../a\"", "x")), 422),

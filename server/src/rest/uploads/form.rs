@@ -24,6 +24,9 @@ use crate::http::Problem;
 /// Bytes that a form may have before the file, and again after it.
 pub(super) const AROUND: usize = 16 << 10;
 
+/// What the part with the file is named.
+const NAME: &str = "file";
+
 /// Why a form is refused. The message tells its sender what to do.
 #[derive(Debug, Error)]
 pub(super) enum FormError {
@@ -33,6 +36,8 @@ pub(super) enum FormError {
     TooMuchAround,
     #[error("the form has no part: send the file as one")]
     Empty,
+    #[error("the part with the file is named {NAME}: send it so")]
+    Misnamed,
     #[error("the form has more than one part: send a file alone; name and channel go into the query")]
     TwoParts,
 }
@@ -70,6 +75,9 @@ impl Form {
         let portion = Portion { body, rest: Bytes::new(), allowance: allowance.clone(), has_given: false, was_spent: false };
         let mut parts = Multipart::new(portion, multer::parse_boundary(kind)?);
         let file = parts.next_field().await?.ok_or(FormError::Empty)?;
+        if file.name() != Some(NAME) {
+            return Err(FormError::Misnamed);
+        }
         allowance.set(usize::MAX);
         Ok(Self { parts, file: Some(file), allowance, fault: None })
     }

@@ -69,7 +69,7 @@ fn part() -> Object {
 
 /// Upload a file
 ///
-/// The body is the file, of whatever media type, or a form with the file as its only part. It is stored before it is answered; a body that
+/// The body is the file, of whatever media type, or a form with the file as its only part, named `file`. It is stored before it is answered; a body that
 /// breaks off leaves nothing. An `Idempotency-Key` is refused (400): whoever does not know whether a file has come lists the uploads by its
 /// `sha256`. An upload that is attached to no message is deleted after a day (`uploads.orphans_after`).
 #[utoipa::path(
