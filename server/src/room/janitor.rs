@@ -19,8 +19,9 @@ pub const GRACE: Duration = Duration::from_secs(3_600);
 const EVERY: Duration = Duration::from_secs(60);
 /// Between two transactions.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Rooms of one round; entries, people and answers of one transaction.
+/// Rooms of one round; entries, files, people and answers of one transaction.
 const ROOMS: u32 = 100;
+const FILES: u32 = 50;
 const PEOPLE: u32 = 200;
 const ENTRIES: u32 = 500;
 const ANSWERS: u32 = 200;
@@ -42,14 +43,13 @@ impl Rooms {
     }
 
     async fn sweep(&self) -> Result<(), RoomError> {
-        self.purge().await?;
         while idempotency::sweep(&self.db, self.world.clock.now(), ANSWERS).await? == u64::from(ANSWERS) {
             tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
+        self.purge().await.map(drop)
     }
 
-    /// Removes rooms whose time is over. Returns how many.
+    /// Removes rooms whose time is over. Returns how many. One that cannot be removed now does not keep the others.
     ///
     /// Whoever takes the name next finds nothing of it: no entry, no member or ban, in no instance's memory either, and no file.
     ///
@@ -59,34 +59,65 @@ impl Rooms {
         let before = self.world.clock.now().saturating_sub((RETENTION + GRACE).as_millis() as u64);
         let mut gone = 0;
         for channel in rooms::deleted_before(&self.db, before, ROOMS).await? {
-            if let Some(head) = channels::head(&self.db, &channel).await? {
-                let (past, now) = (head.cursor().seq + 1, self.world.clock.now());
-                while entries::trim(&self.db, &channel, head.channel_id, past, now, ENTRIES).await? > 0 {
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-            while self.clear(&channel).await? {
-                tokio::time::sleep(PAUSE).await;
-            }
-            let mut tx = self.db.begin().await?;
-            if rooms::purge(&mut tx, &channel, before).await? {
-                uploads::release(&mut tx, &channel, self.world.clock.now()).await?;
-                self.access.conclude(tx, &Trace::operator(), &[], &[Ruling::Channel(channel)]).await?;
-                gone += 1;
+            match self.purge_room(&channel, before).await {
+                Ok(is_gone) => gone += u64::from(is_gone),
+                Err(error) => tracing::warn!(channel = channel.as_str(), %error, "an old room could not be deleted; trying again later"),
             }
         }
         Ok(gone)
     }
 
-    /// Removes some of who was in `channel`, or kept out of it. Tells whether anybody was left.
-    async fn clear(&self, channel: &ChannelName) -> Result<bool, RoomError> {
+    async fn purge_room(&self, channel: &ChannelName, before: u64) -> Result<bool, RoomError> {
+        loop {
+            match self.clear(channel, before).await? {
+                Cleared::Restored => return Ok(false),
+                Cleared::Some => tokio::time::sleep(PAUSE).await,
+                Cleared::All => break,
+            }
+        }
+        let now = self.world.clock.now();
+        while uploads::detach(&self.db, channel.as_str(), 0..u64::MAX, now, FILES).await? > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Some(head) = channels::head(&self.db, channel).await? {
+            while entries::trim(&self.db, head.channel_id, head.cursor().seq + 1, ENTRIES).await? > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        while uploads::release(&self.db, channel.as_str(), FILES).await? > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
         let mut tx = self.db.begin().await?;
+        let is_gone = rooms::purge(&mut tx, channel, before).await?;
+        if is_gone {
+            self.access.conclude(tx, &Trace::operator(), &[], &[Ruling::Channel(channel.clone())]).await?;
+        }
+        Ok(is_gone)
+    }
+
+    /// Removes some of who was in `channel`, or kept out of it, as long as it was deleted before `before`.
+    async fn clear(&self, channel: &ChannelName, before: u64) -> Result<Cleared, RoomError> {
+        let mut tx = self.db.begin().await?;
+        let room = rooms::hold(&mut tx, channel).await?;
+        if !room.is_some_and(|room| room.deleted_at.is_some_and(|at| at < before)) {
+            return Ok(Cleared::Restored);
+        }
         let members = rooms::clear_members(&mut tx, channel, PEOPLE).await?;
         let banned = rooms::clear_bans(&mut tx, channel, PEOPLE).await?;
         let members = members.into_iter().map(|user| Ruling::Member { channel: channel.clone(), user });
         let banned = banned.into_iter().map(|user| Ruling::Ban { channel: channel.clone(), user });
         let rulings: Vec<_> = members.chain(banned).collect();
         self.access.conclude(tx, &Trace::operator(), &[], &rulings).await?;
-        Ok(!rulings.is_empty())
+        Ok(if rulings.is_empty() { Cleared::All } else { Cleared::Some })
     }
+}
+
+/// How far clearing has come.
+enum Cleared {
+    /// Nobody is left.
+    All,
+    /// There may be more.
+    Some,
+    /// It is not deleted any more, or not for long: nothing was removed.
+    Restored,
 }

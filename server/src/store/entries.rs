@@ -9,7 +9,7 @@ use sqlx::FromRow;
 pub(super) use append::entry;
 pub use append::{Appended, NewEntry, append};
 
-use super::{Db, StoreError, channels::Head, column, on, read, uploads};
+use super::{Db, StoreError, channels::Head, column, on, read};
 
 /// Which entries a read may see, and how much of them.
 #[derive(Debug, Clone, Copy)]
@@ -244,25 +244,22 @@ pub async fn is_other(db: &Db, channel_id: i64, cursor: Cursor, known: MessageId
     Ok(id.is_some_and(|id| id != known.as_bytes()))
 }
 
-/// Deletes at most `limit` of the entries of `channel` with a seq below `first`, oldest first, and detaches what was attached to them; an upload
-/// that nothing refers to any more is loose from `now` on. Returns how many entries.
+/// Deletes at most `limit` of the entries with a seq below `first`. Returns how many.
 ///
 /// # Errors
-/// [`StoreError`].
-pub async fn trim(db: &Db, channel: &ChannelName, channel_id: i64, first: u64, now: u64, limit: u32) -> Result<u64, StoreError> {
+/// [`StoreError::Database`].
+pub async fn trim(db: &Db, channel_id: i64, first: u64, limit: u32) -> Result<u64, StoreError> {
     let mut tx = db.begin().await?;
-    let deleted: Vec<i64> = on!(&mut tx, conn => sqlx::query_scalar(
+    let deleted = on!(&mut tx, conn => sqlx::query(
         "DELETE FROM entries WHERE channel_id = $1 AND seq IN
-         (SELECT seq FROM entries WHERE channel_id = $1 AND seq < $2 ORDER BY seq LIMIT $3) RETURNING seq",
+         (SELECT seq FROM entries WHERE channel_id = $1 AND seq < $2 ORDER BY seq LIMIT $3)",
     )
     .bind(channel_id)
     .bind(column(first))
     .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await)?;
-    if let Some(last) = deleted.iter().max() {
-        uploads::detach_below(&mut tx, channel, Some(*last as u64 + 1), now).await?;
-    }
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected()))?;
     tx.commit().await?;
-    Ok(deleted.len() as u64)
+    Ok(deleted)
 }

@@ -125,8 +125,8 @@ fn cursor_of(text: &str) -> Option<Cursor> {
     Some(Cursor { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
 }
 
-/// Writes `ruling` into the transaction that changes the state, as the last statement in it: from here to the commit no other ruling is
-/// given a number. `now` is in Unix milliseconds. Tell the looker after the commit (`Access::look_now`). Returns its number.
+/// Writes `ruling` into the transaction that changes the state, when it has done its work: from here to the commit no other ruling is given a
+/// number, and no other row that anybody waits for may be locked. `now` is in Unix milliseconds. Tell the looker after the commit (`Access::look_now`). Returns its number.
 ///
 /// # Errors
 /// [`StoreError`].

@@ -1,5 +1,7 @@
 //! Uploads and the blobs that they share. A blob's row is locked by whoever adds an upload to it, and by whoever takes the last one off:
 //! so no upload is ever without its blob.
+//!
+//! On PostgreSQL rows are locked in one order: uploads by id, then attachments, then blobs by digest.
 
 mod attachments;
 mod list;
@@ -7,7 +9,6 @@ mod sweep;
 
 use super::{Db, StoreError, Tx, column, listing::Field, on, read};
 
-pub(crate) use attachments::{detach_below, release};
 pub use attachments::{Attached, Attaching, attach, channels, detach, of_messages};
 pub use list::list;
 pub use sweep::{Swept, purge, sweep_deleted, sweep_loose, unknown_objects};
@@ -169,6 +170,42 @@ pub async fn find(db: &Db, id: &str) -> Result<Option<Upload>, StoreError> {
 /// [`StoreError::Database`].
 pub async fn object(db: &Db, sha256: &str) -> Result<Option<String>, StoreError> {
     Ok(read!(db, pool => sqlx::query_scalar("SELECT object FROM blobs WHERE sha256 = $1").bind(sha256).fetch_optional(pool).await)?)
+}
+
+/// Takes `limit` uploads out of `channel`, at most, and tells how many: nobody reads them as a part of it any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn release(db: &Db, channel: &str, limit: u32) -> Result<u64, StoreError> {
+    let ids: Vec<String> = read!(db, pool => sqlx::query_scalar("SELECT id FROM uploads WHERE channel = $1 ORDER BY created_at LIMIT $2")
+        .bind(channel)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await)?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let mut tx = db.begin().await?;
+    hold(&mut tx, ids.iter().map(String::as_str)).await?;
+    for id in &ids {
+        on!(&mut tx, conn => sqlx::query("UPDATE uploads SET channel = NULL, version = version + 1 WHERE id = $1 AND channel = $2")
+            .bind(id)
+            .bind(channel)
+            .execute(conn)
+            .await
+            .map(drop))?;
+    }
+    tx.commit().await?;
+    Ok(ids.len() as u64)
+}
+
+/// Locks uploads until the transaction ends, in one order, so that two who lock some do not wait for each other. SQLite has one writer anyway.
+async fn hold(tx: &mut Tx, ids: impl Iterator<Item = &str>) -> Result<(), StoreError> {
+    if let Tx::Postgres(transaction) = tx {
+        let lock = "SELECT id FROM uploads WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+        sqlx::query(lock).bind(ids.collect::<Vec<_>>()).execute(&mut **transaction).await?;
+    }
+    Ok(())
 }
 
 /// What is changed of an upload.

@@ -190,7 +190,9 @@ impl Uploads {
     /// # Errors
     /// The store's.
     pub async fn detach(&self, channel: &ChannelName, seq: u64) -> Result<(), Refused> {
-        Ok(uploads::detach(&self.db, channel.as_str(), seq, self.world.clock.now()).await?)
+        let now = self.world.clock.now();
+        while uploads::detach(&self.db, channel.as_str(), seq..seq + 1, now, MAX_ATTACHMENTS as u32).await? > 0 {}
+        Ok(())
     }
 
     /// What is attached to the messages from seq `first` to seq `last`, in order: one read for a page of messages.

@@ -221,7 +221,7 @@ async fn each_role_can_do_its_own_work_and_no_more() {
     let small = Small { channel: 0, publisher: 0, id: 1, content: 0, key: None };
     entries::append(&server, &[small.new_entry(0)], 5).await.unwrap();
     let id = channels::head(&server, &channel(0, 0)).await.unwrap().unwrap().channel_id;
-    assert_eq!(entries::trim(&server, &channel(0, 0), id, 1, 5, 10).await.unwrap(), 0);
+    assert_eq!(entries::trim(&server, id, 1, 10).await.unwrap(), 0);
     assert_eq!(crate::store::publishes::trim(&server, 0, 10).await.unwrap(), 0);
 
     let mut conn = database.connect().await;

@@ -1,12 +1,10 @@
 //! Which messages refer to which uploads.
 
-use std::collections::BTreeSet;
-
-use hubbub_protocol::ChannelName;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::{
-    super::{Db, StoreError, Tx, column, on, read},
-    MAX_ATTACHMENTS, Row, Upload,
+    super::{Db, StoreError, column, on, read},
+    MAX_ATTACHMENTS, Row, Upload, hold,
 };
 
 /// A message, and the user who attaches something to it.
@@ -37,6 +35,7 @@ pub enum Attached {
 /// [`StoreError`].
 pub async fn attach(db: &Db, to: Attaching<'_>, ids: &[&str]) -> Result<Attached, StoreError> {
     let mut tx = db.begin().await?;
+    hold(&mut tx, ids.iter().copied()).await?;
     let mut there: Vec<(i64, String)> = on!(&mut tx, conn => sqlx::query_as("SELECT place, upload_id FROM attachments WHERE channel = $1 AND seq = $2 ORDER BY place")
             .bind(to.channel)
             .bind(column(to.seq))
@@ -77,60 +76,39 @@ pub async fn attach(db: &Db, to: Attaching<'_>, ids: &[&str]) -> Result<Attached
     Ok(Attached::Done)
 }
 
-/// Takes everything off a message. What no message refers to any more is loose from `now` on.
+/// Takes uploads off the messages of `channel` whose seq is in `seqs`, `limit` at most, and tells how many. What no message refers to any more is
+/// loose from `now` on.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn detach(db: &Db, channel: &str, seq: u64, now: u64) -> Result<(), StoreError> {
-    let mut tx = db.begin().await?;
-    let ids: Vec<String> = on!(&mut tx, conn => sqlx::query_scalar(
-        "DELETE FROM attachments WHERE channel = $1 AND seq = $2 RETURNING upload_id",
+pub async fn detach(db: &Db, channel: &str, seqs: Range<u64>, now: u64, limit: u32) -> Result<u64, StoreError> {
+    let (first, end) = (column(seqs.start), column(seqs.end));
+    let there: Vec<String> = read!(db, pool => sqlx::query_scalar(
+        "SELECT upload_id FROM attachments WHERE channel = $1 AND seq >= $2 AND seq < $3 ORDER BY seq, place LIMIT $4",
     )
     .bind(channel)
-    .bind(column(seq))
-    .fetch_all(conn)
+    .bind(first)
+    .bind(end)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
     .await)?;
-    loosen(&mut tx, ids, now).await?;
-    tx.commit().await
-}
-
-/// Takes everything off the messages of `channel` whose seq is below `seq`, and off all of them if there is none: for whoever deletes them in
-/// the same transaction. What no message refers to any more is loose from `now` on.
-///
-/// # Errors
-/// [`StoreError::Database`].
-pub(crate) async fn detach_below(tx: &mut Tx, channel: &ChannelName, seq: Option<u64>, now: u64) -> Result<(), StoreError> {
-    let ids: Vec<String> = on!(&mut *tx, conn => sqlx::query_scalar(
-        "DELETE FROM attachments WHERE channel = $1 AND seq < $2 RETURNING upload_id",
-    )
-    .bind(channel.as_str())
-    .bind(seq.map_or(i64::MAX, column))
-    .fetch_all(conn)
-    .await)?;
-    loosen(tx, ids, now).await
-}
-
-/// Takes every upload out of `channel`: what nothing refers to any more is swept in its time, and nobody reads it as a part of that channel.
-///
-/// # Errors
-/// [`StoreError`].
-pub(crate) async fn release(tx: &mut Tx, channel: &ChannelName, now: u64) -> Result<(), StoreError> {
-    detach_below(tx, channel, None, now).await?;
-    on!(tx, conn => sqlx::query("UPDATE uploads SET channel = NULL, version = version + 1 WHERE channel = $1")
-        .bind(channel.as_str())
-        .execute(conn)
-        .await
-        .map(drop))?;
-    Ok(())
-}
-
-/// Those of the uploads that no message refers to any more are loose from `now` on.
-async fn loosen(tx: &mut Tx, ids: Vec<String>, now: u64) -> Result<(), StoreError> {
-    // In one order, whoever else detaches.
-    for id in ids.into_iter().collect::<BTreeSet<_>>() {
-        // In two statements: the second sees what whoever held the row has attached.
-        on!(&mut *tx, conn => sqlx::query("UPDATE uploads SET version = version WHERE id = $1").bind(&id).execute(conn).await.map(drop))?;
-        on!(&mut *tx, conn => sqlx::query(
+    let many = there.len() as u64;
+    if many == 0 {
+        return Ok(0);
+    }
+    let ids: BTreeSet<String> = there.into_iter().collect();
+    let mut tx = db.begin().await?;
+    hold(&mut tx, ids.iter().map(String::as_str)).await?;
+    for id in ids {
+        on!(&mut tx, conn => sqlx::query("DELETE FROM attachments WHERE channel = $1 AND seq >= $2 AND seq < $3 AND upload_id = $4")
+            .bind(channel)
+            .bind(first)
+            .bind(end)
+            .bind(&id)
+            .execute(conn)
+            .await
+            .map(drop))?;
+        on!(&mut tx, conn => sqlx::query(
             "UPDATE uploads SET loose_since = $2 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM attachments WHERE upload_id = $1)",
         )
         .bind(&id)
@@ -139,7 +117,8 @@ async fn loosen(tx: &mut Tx, ids: Vec<String>, now: u64) -> Result<(), StoreErro
         .await
         .map(drop))?;
     }
-    Ok(())
+    tx.commit().await?;
+    Ok(many)
 }
 
 /// What is attached to the messages of a channel from seq `first` to seq `last`, in order, without what is deleted: in one read for a page

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Db, StoreError, Tx, column, on, read};
+use super::{
+    super::{Db, StoreError, Tx, column, on, read},
+    hold,
+};
 
 /// What a transaction has deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,11 +21,10 @@ pub struct Swept {
 /// # Errors
 /// [`StoreError`]. If the commit is unknown, objects may be left without a row.
 pub async fn sweep_deleted(db: &Db, before: u64, limit: u32) -> Result<Swept, StoreError> {
-    // Asked again outside: somebody may have restored it while we waited for its row.
     sweep(
         db,
-        "DELETE FROM uploads WHERE id IN (SELECT id FROM uploads WHERE deleted_at < $1 ORDER BY deleted_at LIMIT $2) AND deleted_at < $1
-         RETURNING id, sha256",
+        "SELECT id FROM uploads WHERE deleted_at < $1 ORDER BY deleted_at LIMIT $2",
+        "DELETE FROM uploads WHERE id = $1 AND deleted_at < $2 RETURNING id, sha256",
         before,
         limit,
     )
@@ -36,19 +38,28 @@ pub async fn sweep_deleted(db: &Db, before: u64, limit: u32) -> Result<Swept, St
 pub async fn sweep_loose(db: &Db, before: u64, limit: u32) -> Result<Swept, StoreError> {
     sweep(
         db,
-        "DELETE FROM uploads WHERE id IN
-         (SELECT id FROM uploads WHERE loose_since < $1 AND deleted_at IS NULL ORDER BY loose_since LIMIT $2)
-         AND loose_since < $1 AND deleted_at IS NULL RETURNING id, sha256",
+        "SELECT id FROM uploads WHERE loose_since < $1 AND deleted_at IS NULL ORDER BY loose_since LIMIT $2",
+        "DELETE FROM uploads WHERE id = $1 AND loose_since < $2 AND deleted_at IS NULL RETURNING id, sha256",
         before,
         limit,
     )
     .await
 }
 
-async fn sweep(db: &Db, sql: &'static str, before: u64, limit: u32) -> Result<Swept, StoreError> {
+/// Deletes with `delete` what `due` finds: what was restored or attached since is not due any more.
+async fn sweep(db: &Db, due: &'static str, delete: &'static str, before: u64, limit: u32) -> Result<Swept, StoreError> {
+    let ids: Vec<String> = read!(db, pool => sqlx::query_scalar(due).bind(column(before)).bind(i64::from(limit)).fetch_all(pool).await)?;
+    if ids.is_empty() {
+        return Ok(Swept::default());
+    }
     let mut tx = db.begin().await?;
-    let gone: Vec<(String, String)> =
-        on!(&mut tx, conn => sqlx::query_as(sql).bind(column(before)).bind(i64::from(limit)).fetch_all(conn).await)?;
+    hold(&mut tx, ids.iter().map(String::as_str)).await?;
+    let mut gone = Vec::with_capacity(ids.len());
+    for id in ids {
+        let row: Option<(String, String)> =
+            on!(&mut tx, conn => sqlx::query_as(delete).bind(&id).bind(column(before)).fetch_optional(conn).await)?;
+        gone.extend(row);
+    }
     let swept = clear(&mut tx, gone).await?;
     tx.commit().await?;
     Ok(swept)

@@ -170,3 +170,37 @@ async fn only_own_uploads_and_those_of_the_channel_are_attached() {
         assert!(matches!(attach("room:1", 4, &[&mine.id]).await, Err(Refused::NotAttachable { index: 0 })));
     }
 }
+
+#[tokio::test]
+async fn whoever_takes_uploads_away_waits_for_nobody_who_waits_for_him() {
+    const MANY: u64 = 60;
+    for place in Place::all().await {
+        let ground = Ground::new(place, None, &[]).await;
+        let channel = room("room:1");
+        let mut ids = Vec::new();
+        for seq in 1..=MANY {
+            let upload = ground.take_in("alice", seq.to_string().as_bytes()).await.unwrap();
+            ground.uploads.attach("alice", &channel, seq, &[&upload.id]).await.unwrap();
+            ids.push(upload.id);
+        }
+        // Each in its own order: by place, the newest first, and the oldest first in one go.
+        let detach = async {
+            for seq in 1..=MANY {
+                ground.uploads.detach(&channel, seq).await.unwrap();
+            }
+        };
+        let purge = async {
+            for id in ids.iter().rev().step_by(2) {
+                ground.uploads.purge(id).await.unwrap();
+            }
+        };
+        let trim = async { while uploads::detach(&ground.uploads.db, "room:1", 0..MANY + 1, 1, 50).await.unwrap() > 0 {} };
+        let again = async {
+            let others: Vec<&str> = ids.iter().rev().skip(1).step_by(2).take(MAX_ATTACHMENTS).map(String::as_str).collect();
+            ground.uploads.attach("alice", &room("room:2"), 1, &others).await.unwrap();
+        };
+        tokio::join!(detach, purge, trim, again);
+        assert_eq!(ground.uploads.attached(&channel, 1, MANY).await.unwrap(), []);
+        assert_eq!(ground.uploads.attached(&room("room:2"), 1, 1).await.unwrap().len(), MAX_ATTACHMENTS);
+    }
+}

@@ -492,7 +492,7 @@ async fn a_cursor_of_another_past_is_told_even_when_its_entry_is_gone() {
     let (house, channel) = (House::open(&[]).await, name("s:1"));
     house.store(&channel, &[None; 10], 8).await;
     let head = channels::head(&house.channels.db, &channel).await.unwrap().unwrap();
-    entries::trim(&house.channels.db, &channel, head.channel_id, 6, 0, 100).await.unwrap();
+    entries::trim(&house.channels.db, head.channel_id, 6, 100).await.unwrap();
     for (epoch, reason) in [(1, Unrecovered::Expired), (2, Unrecovered::Epoch), (0, Unrecovered::Epoch)] {
         let outbox = Outbox::new(Sink::task(), Wire::Socket(Format::Msgpack), 1 << 20);
         let since = Some(Cursor { epoch, seq: 3 });

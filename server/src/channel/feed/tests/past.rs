@@ -181,7 +181,7 @@ async fn a_hole_that_has_expired_is_skipped_however_long_it_is() {
             stored.extend(house.store(&channel, &[None; 250], 8).await);
         }
         let head = channels::head(&house.channels.db, &channel).await.unwrap().unwrap();
-        while entries::trim(&house.channels.db, &channel, head.channel_id, 501, 0, 1_000).await.unwrap() > 0 {}
+        while entries::trim(&house.channels.db, head.channel_id, 501, 1_000).await.unwrap() > 0 {}
         // More than a read of the store brings at once lies between the hole and the newest entry.
         house.channels.feeds.deliver(&channel, stored[2_999..].to_vec()).await;
         let settled = tokio::time::timeout(Duration::from_secs(20), house.settle(&channel)).await;
