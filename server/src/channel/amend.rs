@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubbub_protocol::{ChannelName, Kind, MessageId};
+use serde_json::json;
 
 use super::{Channels, Refused, Ticket, publish::digest_of};
 use crate::{
+    access::By,
     auth::{Act, Identity},
     store::{
         amendments::{Amendment, Unfit},
+        audit::Deed,
         channels,
         entries::NewEntry,
     },
@@ -62,6 +65,20 @@ impl Channels {
     ) -> Result<Ticket, Refused> {
         let amendment = Amendment { kind: Kind::Delete, refers: seq, authority, expected };
         self.amend(identity, channel, message_id, amendment, NIL).await
+    }
+
+    /// Notes that a moderator has deleted somebody else's message.
+    ///
+    /// # Errors
+    /// [`Refused::Unavailable`].
+    pub async fn note_deletion(&self, by: By<'_>, channel: &ChannelName, seq: u64, publisher: &str) -> Result<(), Refused> {
+        let (id, detail) = (seq.to_string(), json!({ "publisher": publisher }));
+        let deed = Deed { action: "message.deleted", target: "message", id: &id, channel: Some(channel.as_str()), detail };
+        let noted = async { self.access.conclude(self.db.begin().await?, by.trace, &[deed], &[]).await };
+        noted.await.map_err(|error| {
+            tracing::error!(%error, channel = channel.as_str(), seq, "a moderator's deletion could not be noted in the audit log");
+            Refused::Unavailable
+        })
     }
 
     async fn amend(

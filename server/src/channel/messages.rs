@@ -2,7 +2,7 @@
 //!
 //! Whoever asks for a page, or one message, has asked whether the reader may see the channel's history.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -119,21 +119,20 @@ impl Channels {
         message.map(Message::from).ok_or(Refused::NoMessage)
     }
 
-    /// Every message of `range` that is there when this begins, in the order of their seqs, read page by page: a reader that takes its
-    /// time costs one page of memory. `range.direction` says from where: [`Direction::Newest`] is everything. Whether `reader` may is asked for
-    /// each page, since that can change while it is read. Ends after an error.
-    pub fn every_message(
+    /// Every message of `range` that is there when this begins, in the order of their seqs, page by page: a reader that takes its time costs
+    /// one page of memory. `range.direction` says from where: [`Direction::Newest`] is everything. Whether `reader` may is asked for each page,
+    /// since that can change while it is read. Ends after an error.
+    pub fn every_page(
         self: &Arc<Self>,
         reader: &Identity,
         channel: &ChannelName,
         range: Range,
-    ) -> impl Stream<Item = Result<Message, Refused>> + use<> {
-        let (reader, channel) = (reader.clone(), channel.clone());
-        let walk = Walk { channels: self.clone(), reader, channel, range, page: VecDeque::new(), bounds: None, over: false };
+    ) -> impl Stream<Item = Result<Vec<Message>, Refused>> + use<> {
+        let walk = Walk { channels: self.clone(), reader: reader.clone(), channel: channel.clone(), range, bounds: None, over: false };
         stream::unfold(walk, |mut walk| async move {
-            let message = walk.next().await.transpose()?;
-            walk.over |= message.is_err();
-            Some((message, walk))
+            let page = walk.next().await.transpose()?;
+            walk.over |= page.is_err();
+            Some((page, walk))
         })
     }
 
@@ -196,44 +195,40 @@ struct Walk {
     reader: Identity,
     channel: ChannelName,
     range: Range,
-    page: VecDeque<Message>,
     /// The channel's row, and what is left; `None` before the first read.
     bounds: Option<(i64, Bounds)>,
     over: bool,
 }
 
 impl Walk {
-    async fn next(&mut self) -> Result<Option<Message>, Refused> {
-        if self.page.is_empty() && !self.over {
-            self.channels.durable(&self.channel)?;
-            self.channels.access.may(&self.reader, Act::History, &self.channel).await?;
-            self.read().await.map_err(|error| unreadable(&self.channel, &error))?;
+    /// The next page that has a message; `None` means that it is over.
+    async fn next(&mut self) -> Result<Option<Vec<Message>>, Refused> {
+        if self.over {
+            return Ok(None);
         }
-        Ok(self.page.pop_front())
+        self.channels.durable(&self.channel)?;
+        self.channels.access.may(&self.reader, Act::History, &self.channel).await?;
+        let page = self.read().await.map_err(|error| unreadable(&self.channel, &error))?;
+        Ok(Some(page).filter(|page| !page.is_empty()))
     }
 
-    /// Reads the next page; none means that it is over.
-    async fn read(&mut self) -> Result<(), StoreError> {
+    async fn read(&mut self) -> Result<Vec<Message>, StoreError> {
         let channels = &self.channels;
         channels.metrics.store_reads.of(ReadKind::History).increment(1);
         let (channel_id, mut bounds) = match self.bounds {
             Some(bounds) => bounds,
             None => match channels.span(&self.channel).await? {
                 Some((head, first)) => (head.channel_id, channels.bounds(&head, first, self.range).await?),
-                None => {
-                    self.over = true;
-                    return Ok(());
-                }
+                None => return Ok(Vec::new()),
             },
         };
         let limit = channels.config.channel.history_page;
         let page = Page { after: bounds.after, upto: bounds.upto, entries: limit, bytes: channels.config.session.outbox / 4 };
         let (messages, whole) = messages::page(&channels.db, &self.channel, channel_id, page, End::Oldest).await?;
         self.over = whole && messages.len() < limit as usize;
-        self.page = messages.into_iter().map(Message::from).collect();
-        bounds.after = self.page.back().map_or(bounds.upto, |last| last.seq);
+        bounds.after = messages.last().map_or(bounds.upto, |last| last.entry.place.unwrap_or_default().seq);
         self.bounds = Some((channel_id, bounds));
-        Ok(())
+        Ok(messages.into_iter().map(Message::from).collect())
     }
 }
 

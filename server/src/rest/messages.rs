@@ -29,6 +29,9 @@ use crate::{
     upload::Uploads,
 };
 
+/// How often an edit is merged anew because another one was quicker.
+const MERGES: u32 = 8;
+
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, publish)).routes(routes!(show, edit, delete))
 }
@@ -132,12 +135,12 @@ struct Post {
     attachments: Vec<String>,
 }
 
-/// Another payload for a message.
+/// What to change of a message's payload: a JSON merge patch.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = MessageEdit, example = json!({ "payload": { "text": "Good evening" } }))]
 struct Edit {
-    /// Any value.
+    /// Any value; of an object only what changes, with null for what goes.
     #[schema(value_type = Value)]
     payload: Value,
     /// A UUID of version 7: makes it safe to send again.
@@ -189,7 +192,7 @@ async fn attached(uploads: &Uploads, channel: &ChannelName, messages: &[Message]
 /// List messages
 ///
 /// As they stand now: with their edits, and without what was deleted. The newest if no place is given. As NDJSON: all of them,
-/// whatever `limit` says, and without the ids of what is attached.
+/// whatever `limit` says.
 #[utoipa::path(get, path = "/v1/channels/{channel}/messages", tag = "messages", operation_id = "listMessages",
     params(("channel" = String, Path, description = "Its name, percent-encoded."), Range),
     responses((status = 200, description = "A page of them, the oldest first.", content((Messages = "application/json"), (String = "application/x-ndjson"))), (status = 409, description = "An ephemeral channel keeps nothing.")))]
@@ -217,16 +220,28 @@ async fn list(
             Ok(Wants(media).ok(&Messages { messages, first: page.first, head: page.head.seq, more: page.more }))
         }
         Media::Ndjson => {
-            let lines = backend.channels.every_message(&identity, &channel, wanted).map(|message| {
-                let mut line = serde_json::to_vec(&view(message.map_err(std::io::Error::other)?, Vec::new()))?;
-                line.push(b'\n');
-                Ok::<_, std::io::Error>(Piece::from(line))
+            let pages = backend.channels.every_page(&identity, &channel, wanted).then(move |page| {
+                let (uploads, channel) = (uploads.clone(), channel.clone());
+                async move { lines(&uploads, &channel, page.map_err(std::io::Error::other)?).await }
             });
             let kind = HeaderValue::from_static(Media::Ndjson.as_str());
-            Ok(([(header::CONTENT_TYPE, kind)], Bytes::from_stream(lines)).into_response())
+            // Fused, as `export::rows`.
+            Ok(([(header::CONTENT_TYPE, kind)], Bytes::from_stream(pages.fuse())).into_response())
         }
         Media::Csv => Err(Problem::new(ErrorCode::NotAcceptable, "messages can be had as JSON, MessagePack and NDJSON")),
     }
+}
+
+/// A page of an export, a line a message.
+async fn lines(uploads: &Uploads, channel: &ChannelName, messages: Vec<Message>) -> std::io::Result<Piece> {
+    let mut attached = attached(uploads, channel, &messages).await.map_err(|problem| std::io::Error::other(problem.detail().to_owned()))?;
+    let mut lines = Vec::new();
+    for message in messages {
+        let attachments = attached.remove(&message.seq).unwrap_or_default();
+        serde_json::to_writer(&mut lines, &view(message, attachments))?;
+        lines.push(b'\n');
+    }
+    Ok(lines.into())
 }
 
 /// Publish a message
@@ -288,7 +303,13 @@ fn encode(payload: &Value) -> Result<bytes::Bytes, Problem> {
 }
 
 fn versioned(wants: Wants, message: Message, attachments: Vec<String>) -> Response {
-    wants.versioned(version(&message), &view(message, attachments))
+    let (version, aside) = (version(&message), aside(&attachments));
+    wants.versioned_beside(version, &aside, &view(message, attachments))
+}
+
+/// What is shown of a message beside what its version is of: uploads come and go by themselves.
+fn aside(attachments: &[String]) -> String {
+    attachments.join(" ")
 }
 
 /// Show a message
@@ -306,11 +327,11 @@ async fn show(
     let (channel, seq) = (name(&channel)?, place(&seq)?);
     may_read(&backend, &identity, &channel).await?;
     let message = backend.channels.message(&channel, seq).await?;
-    if let Some(unchanged) = wants.unchanged(&headers, version(&message)) {
+    let attachments = attached(&uploads, &channel, std::slice::from_ref(&message)).await?.remove(&seq).unwrap_or_default();
+    if let Some(unchanged) = wants.unchanged_beside(&headers, version(&message), &aside(&attachments)) {
         return Ok(unchanged);
     }
-    let mut attached = attached(&uploads, &channel, std::slice::from_ref(&message)).await?;
-    Ok(versioned(wants, message, attached.remove(&seq).unwrap_or_default()))
+    Ok(versioned(wants, message, attachments))
 }
 
 /// What is no place names no message.
@@ -320,7 +341,8 @@ fn place(text: &str) -> Result<u64, Problem> {
 
 /// Edit a message
 ///
-/// One's own. Subscribers receive an entry of the kind `edit`.
+/// One's own. `payload` is patched like every other field: an object is merged into an object, and any other value takes the place of what is
+/// there. Subscribers receive an entry of the kind `edit`, with the whole payload. Without `If-Match` the newest version is edited.
 #[utoipa::path(patch, path = "/v1/channels/{channel}/messages/{seq}", tag = "messages", operation_id = "editMessage", request_body(content = Edit, content_type = "application/json"),
     params(("channel" = String, Path, description = "Its name, percent-encoded."), ("seq" = u64, Path, description = "Its place."), kit::MaybeIfMatchHeader),
     responses((status = 200, description = "As it is now.", body = View, headers(("ETag" = String)))))]
@@ -334,17 +356,36 @@ async fn edit(
     Body(edit): Body<Edit>,
 ) -> Result<Response, Problem> {
     let (channel, seq) = (name(&channel)?, place(&seq)?);
-    let (message_id, payload) = (parse_id(edit.message_id.as_deref())?, encode(&edit.payload)?);
+    let message_id = parse_id(edit.message_id.as_deref())?;
     backend.access.may(&identity, Act::Publish, &channel).await?;
-    let before = backend.channels.message(&channel, seq).await?;
-    // What counts is the version where the edit is stored. What is too late already need not get there; but an edit with an id may be a repeat.
-    if message_id.is_none() && !expected.covers(version(&before)) {
-        return Err(kit::changed());
+    let mut tries = 0;
+    loop {
+        let before = backend.channels.message(&channel, seq).await?;
+        let is_covered = expected.covers(version(&before));
+        // What counts is the version where the edit is stored. What is too late already need not get there; but an edit with an id may be a
+        // repeat, and what is another's is refused for that.
+        if !is_covered && message_id.is_none() && before.publisher == identity.user {
+            return Err(kit::changed());
+        }
+        // What is merged is good for the version that it was merged into.
+        let is_merged = edit.payload.is_object();
+        let versions = if is_merged && is_covered { Some([version(&before)].into()) } else { expected.clone().versions() };
+        let payload = encode(&merged(&before, &edit.payload))?;
+        match backend.channels.edit(&identity, &channel, seq, message_id, payload, versions).await?.await {
+            Err(Refused::Changed) if is_merged && expected == Expected::Any && tries < MERGES => tries += 1,
+            edited => break drop(edited?),
+        }
     }
-    backend.channels.edit(&identity, &channel, seq, message_id, payload, expected.versions()).await?.await?;
     let message = backend.channels.message(&channel, seq).await?;
     let mut attached = attached(&uploads, &channel, std::slice::from_ref(&message)).await?;
     Ok(versioned(wants, message, attached.remove(&seq).unwrap_or_default()))
+}
+
+/// What the message says, with a merge patch applied.
+fn merged(message: &Message, patch: &Value) -> Value {
+    let mut payload = json_payload(&message.payload).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+    kit::merge(&mut payload, patch);
+    payload
 }
 
 /// Delete a message
@@ -369,11 +410,16 @@ async fn delete(
             Authority::Own
         }
     };
+    let before = backend.channels.message(&channel, seq).await?;
+    let is_own = before.publisher == identity.user;
     // As for an edit.
-    if expected != Expected::Any && !expected.covers(version(&backend.channels.message(&channel, seq).await?)) {
+    if !expected.covers(version(&before)) && (authority == Authority::Moderate || is_own) {
         return Err(kit::changed());
     }
     backend.channels.delete(identity, &channel, seq, None, authority, expected.versions()).await?.await?;
     uploads.detach(&channel, seq).await?;
+    if !is_own {
+        backend.channels.note_deletion(actor.by(), &channel, seq, &before.publisher).await?;
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,7 +1,8 @@
 //! Versions as entity tags, and the requests that depend on them (RFC 9110 section 13).
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use hubbub_protocol::ErrorCode;
@@ -11,7 +12,18 @@ use crate::http::Problem;
 
 /// The tag of `version`, spelled as `media`. Each spelling has its own, and each change of the thing changes them all.
 pub(crate) fn tag(version: u64, media: Media) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{version}{}\"", media.suffix())).unwrap_or(HeaderValue::from_static("\"0\""))
+    tag_beside(version, "", media)
+}
+
+/// The tag of `version` of something that also shows `aside`, if that is not empty: it changes with either, and names the version all the same.
+pub(crate) fn tag_beside(version: u64, aside: &str, media: Media) -> HeaderValue {
+    let mut mark = String::new();
+    if !aside.is_empty() {
+        for byte in &digest(&SHA256, aside.as_bytes()).as_ref()[..8] {
+            let _ = write!(mark, "{}{byte:02x}", if mark.is_empty() { "-" } else { "" });
+        }
+    }
+    HeaderValue::try_from(format!("\"{version}{mark}{}\"", media.suffix())).unwrap_or(HeaderValue::from_static("\"0\""))
 }
 
 /// Which versions may be changed.
@@ -145,6 +157,15 @@ mod tests {
         assert!(!fresh("\"7\"", 7, Media::Msgpack));
         assert!(!fresh("\"7\"", 8, Media::Json));
         assert!(!is_fresh(&HeaderMap::new(), &tag(7, Media::Json)));
+    }
+
+    #[test]
+    fn what_is_shown_beside_is_part_of_the_tag() {
+        let [one, other] = ["a", "b"].map(|aside| tag_beside(7, aside, Media::Msgpack).to_str().unwrap().to_owned());
+        assert_ne!(one, other);
+        assert_eq!([&one, &other].map(|tag| version(tag)), [Some(7); 2]);
+        let is_fresh = |tag: &str| is_fresh(&HeaderMap::from_iter([(header::IF_NONE_MATCH, tag.parse().unwrap())]), &one.parse().unwrap());
+        assert!(is_fresh(&one) && is_fresh(&one.replace(".m", ".m-br")) && !is_fresh(&other) && !is_fresh("\"7.m\""));
     }
 
     #[test]

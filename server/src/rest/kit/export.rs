@@ -4,7 +4,7 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderValue, header};
 use serde_json::Value;
 
@@ -27,7 +27,8 @@ where
     let columns = list.columns();
     let head = if media == Media::Csv { csv_row(columns.iter().map(String::as_str)) } else { Vec::new() };
     let state = State { list, media, columns, fetch, items: Some(items), head };
-    let body = Body::from_stream(stream::unfold(state, State::next));
+    // Fused: what compresses it asks again behind the end.
+    let body = Body::from_stream(stream::unfold(state, State::next).fuse());
     let kind = match media {
         Media::Csv => HeaderValue::from_static("text/csv; charset=utf-8; header=present"),
         _ => HeaderValue::from_static("application/x-ndjson"),

@@ -45,10 +45,11 @@ const KEPT: [HeaderName; 7] = [
     HeaderName::from_static("accept-post"),
 ];
 
-/// Says of every POST in `api` that it takes the header; of those that take no credentials it is not read.
+/// Says of every POST in `api` that it takes the header, but those that refuse it (`x-unkeyed`); of those that take no credentials it is not read.
 pub(crate) fn document(api: &mut OpenApi) {
     for operation in api.paths.paths.values_mut().filter_map(|item| item.post.as_mut()) {
-        if operation.security.is_none() {
+        let is_unkeyed = operation.extensions.as_mut().is_some_and(|fields| fields.remove("x-unkeyed").is_some());
+        if operation.security.is_none() && !is_unkeyed {
             operation.parameters.get_or_insert_default().extend(IdempotencyKey::into_params(|| None).into_iter().map(RefOr::T));
         }
     }

@@ -21,12 +21,12 @@ pub(crate) use common::{
     IdempotencyKey, IfMatchHeader, IfNoneMatch, IfRange, MaybeIfMatchHeader, RangeHeader, bounded, encoded, fault, unavailable,
 };
 pub use etag::{Expected, IfMatch, MaybeIfMatch};
-pub(crate) use etag::{changed, is_fresh, tag, tag_coding};
+pub(crate) use etag::{changed, is_fresh, tag, tag_beside, tag_coding};
 pub(crate) use idempotency::{KEY, document as document_keys, once};
 pub(crate) use list::answer;
 pub use list::{Links, List, Listed, Page};
 pub(crate) use openapi::{Document as ApiDocument, finish};
-pub(crate) use patch::{PatchOf, patched};
+pub(crate) use patch::{PatchOf, merge, patched};
 pub use query::Query;
 pub(crate) use query::{parameters, query};
 pub(crate) use reply::created;

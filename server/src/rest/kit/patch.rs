@@ -73,7 +73,8 @@ pub(crate) fn patched<T: Serialize + DeserializeOwned + ToSchema + 'static>(
     serde_json::from_value(value).map_err(|error| fault("", "invalid", error.to_string()))
 }
 
-fn merge(target: &mut Value, patch: &Value) {
+/// Applies `patch` to `target`.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();
         return;

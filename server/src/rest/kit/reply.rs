@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use hubbub_protocol::{ErrorCode, msgpack_payload};
 use serde::Serialize;
 
-use super::{is_fresh, tag};
+use super::{is_fresh, tag_beside};
 use crate::http::Problem;
 
 /// How an answer is spelled.
@@ -141,14 +141,24 @@ impl Wants {
 
     /// 200, with the tag of the version that it shows.
     pub fn versioned<T: Serialize>(self, version: u64, body: &T) -> Response {
+        self.versioned_beside(version, "", body)
+    }
+
+    /// The same of something that also shows `aside`, which changes without it.
+    pub fn versioned_beside<T: Serialize>(self, version: u64, aside: &str, body: &T) -> Response {
         let mut response = self.ok(body);
-        response.headers_mut().insert(header::ETAG, tag(version, self.0));
+        response.headers_mut().insert(header::ETAG, tag_beside(version, aside, self.0));
         response
     }
 
     /// 304 to whoever has this version as it would be shown.
     pub(crate) fn unchanged(self, headers: &HeaderMap, version: u64) -> Option<Response> {
-        let tagged = tag(version, self.0);
+        self.unchanged_beside(headers, version, "")
+    }
+
+    /// As for [`Wants::versioned_beside`].
+    pub(crate) fn unchanged_beside(self, headers: &HeaderMap, version: u64, aside: &str) -> Option<Response> {
+        let tagged = tag_beside(version, aside, self.0);
         is_fresh(headers, &tagged).then(|| (StatusCode::NOT_MODIFIED, [(header::ETAG, tagged)]).into_response())
     }
 }
