@@ -60,6 +60,8 @@ named! {
     Power {
         /// Change and delete the account that one is, and end its logins.
         OwnAccount = "own_account",
+        /// Upload files of one's own, which belong to no channel.
+        OwnFiles = "own_files",
         /// List the users, and see each of them.
         ListUsers = "list_users",
         /// Block, delete and restore users, end their sessions, give them roles: those of a lower role only.

@@ -118,6 +118,11 @@ impl Grants {
         self.0.iter().any(|rule| rule.actions & bit(action) != 0 && rule.patterns.iter().any(|pattern| &**pattern == "*"))
     }
 
+    /// Whether `action` is granted on any channel at all.
+    pub fn allows_anywhere(&self, action: Action) -> bool {
+        self.0.iter().any(|rule| rule.actions & bit(action) != 0)
+    }
+
     /// Whether they are the same ones, without looking at each.
     pub fn is_same(&self, other: &Grants) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

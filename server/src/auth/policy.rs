@@ -264,12 +264,14 @@ const fn role_allows(role: Role, act: Act) -> bool {
     }
 }
 
-/// Whether somebody with `role` on the instance has `power`. A token that says what it allows has to say `operate` on `*`.
+/// Whether somebody with `role` on the instance has `power`. A token that says what it allows has to say `operate` on `*`; for files of one's own
+/// it may also say `publish` on anything.
 pub fn wields(identity: &Identity, role: Role, power: Power) -> bool {
-    let is_covered = !identity.is_narrowed || identity.grants.allows_everywhere(Action::Operate);
+    let publishes = || power == Power::OwnFiles && identity.grants.allows_anywhere(Action::Publish);
+    let is_covered = !identity.is_narrowed || identity.grants.allows_everywhere(Action::Operate) || publishes();
     let has = match power {
         Power::ListUsers => return role > Role::Guest,
-        Power::OwnAccount => true,
+        Power::OwnAccount | Power::OwnFiles => true,
         Power::RuleUsers | Power::ReadAudit | Power::ManageKeys => role >= Role::Admin,
     };
     has && is_covered

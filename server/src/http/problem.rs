@@ -17,6 +17,8 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
+    /// What its sender should do, where that is not what the code says.
+    retry: Option<Retry>,
     /// Boxed: few have any, and every `Result` would have the room for them.
     headers: Option<Box<HeaderMap>>,
 }
@@ -59,7 +61,7 @@ impl Problem {
     /// A problem with the code's own status.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { code, status, detail: detail.into(), faults: Vec::new(), headers: None }
+        Self { code, status, detail: detail.into(), faults: Vec::new(), retry: None, headers: None }
     }
 
     /// Everything that is wrong with a request's fields, at once.
@@ -87,6 +89,11 @@ impl Problem {
         Self { status, ..self }
     }
 
+    /// The same, with no use in trying again, whatever its code says elsewhere.
+    pub fn for_good(self) -> Self {
+        Self { retry: Some(Retry::Never), ..self }
+    }
+
     /// Its code.
     pub fn code(&self) -> ErrorCode {
         self.code
@@ -110,7 +117,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code.as_str(),
-            retry: self.code.retry(),
+            retry: self.retry.unwrap_or(self.code.retry()),
             errors: &self.faults,
         };
         serde_json::to_value(body).unwrap_or_default()

@@ -241,7 +241,12 @@ async fn log_in(wants: Wants, Own(accounts): Own, Origin(client): Origin, Body(g
         (status = 404, description = "This server has no accounts of its own."))
 )]
 async fn refresh(wants: Wants, Own(accounts): Own, Origin(client): Origin, Body(given): Body<Refresh>) -> Result<Response, Problem> {
-    Ok(answer(wants, accounts.refresh(&given.refresh_token, &client).await?))
+    let refreshed = accounts.refresh(&given.refresh_token, &client).await.map_err(|refused| match Problem::from(refused) {
+        // Elsewhere that says to come here.
+        problem if problem.status() == StatusCode::UNAUTHORIZED => problem.for_good(),
+        problem => problem,
+    });
+    Ok(answer(wants, refreshed?))
 }
 
 /// Log out

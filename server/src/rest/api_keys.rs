@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hubbub_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -158,10 +158,21 @@ impl From<ApiKeyError> for Problem {
 
 /// Make a key
 ///
-/// For admins of the instance. The answer has the key itself, which is shown this once; it is not kept for an `Idempotency-Key`.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", operation_id = "createApiKey", request_body = NewApiKey,
+/// For admins of the instance. The answer has the key itself, which is shown this once: no `Idempotency-Key` is taken (400), since it could not be
+/// shown again.
+#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", operation_id = "createApiKey", request_body = NewApiKey, extensions(("x-unkeyed" = json!(true))),
     responses((status = 201, description = "It is made. `key` is shown this once.", body = Made, headers(("Location" = String)))))]
-async fn make(wants: Wants, actor: Actor, State(keys): State<Arc<ApiKeys>>, Body(new): Body<NewApiKey>) -> Result<Response, Problem> {
+async fn make(
+    wants: Wants,
+    actor: Actor,
+    headers: HeaderMap,
+    State(keys): State<Arc<ApiKeys>>,
+    Body(new): Body<NewApiKey>,
+) -> Result<Response, Problem> {
+    if headers.contains_key(&kit::KEY) {
+        let text = "a new key takes no Idempotency-Key, since it is shown once: send it again without, and revoke what is double";
+        return Err(Problem::new(ErrorCode::BadFrame, text));
+    }
     if let Some(place) = new.channels.iter().position(|pattern| pattern.is_empty() || pattern.len() > 128) {
         return Err(kit::fault(&format!("/channels/{place}"), "too_long", "a pattern has 1 to 128 bytes"));
     }

@@ -24,9 +24,11 @@ use super::{
     },
 };
 use crate::{
-    auth::{Identity, Power},
+    access::By,
+    auth::Power,
     channel::{NewMessage, Refused, Ticket},
     http::Problem,
+    room::personal_of,
     session::Backend,
     user::Users,
 };
@@ -154,11 +156,12 @@ struct Broadcast {
 
 /// Publish to many channels
 ///
-/// Each message has its own result; messages to one channel are stored in the request's order.
+/// Each message has its own result; messages to one channel are stored in the request's order. A user's own channel (`user:` and the id) is made
+/// if there is none yet.
 #[utoipa::path(post, path = "/v1/server/publish", tag = "server", operation_id = "serverPublish", request_body = Messages,
     responses((status = 200, description = "What became of each.", body = Results<Outcome>)))]
 async fn publish(wants: Wants, actor: Actor, State(backend): State<Arc<Backend>>, Body(body): Body<Messages>) -> Result<Response, Problem> {
-    Ok(wants.ok(&Results { results: publish_all(&backend, &actor.identity, body.messages).await }))
+    Ok(wants.ok(&Results { results: publish_all(&backend, actor.by(), body.messages).await }))
 }
 
 /// Publish one message to many channels
@@ -172,15 +175,15 @@ async fn broadcast(
 ) -> Result<Response, Problem> {
     let Broadcast { channels, payload, key, message_id } = body;
     let message = |channel| Message { channel, payload: payload.clone(), key: key.clone(), message_id: message_id.clone() };
-    Ok(wants.ok(&Results { results: publish_all(&backend, &actor.identity, channels.into_iter().map(message).collect()).await }))
+    Ok(wants.ok(&Results { results: publish_all(&backend, actor.by(), channels.into_iter().map(message).collect()).await }))
 }
 
-async fn publish_all(backend: &Backend, identity: &Identity, messages: Vec<Message>) -> Vec<Outcome> {
+async fn publish_all(backend: &Backend, by: By<'_>, messages: Vec<Message>) -> Vec<Outcome> {
     // Enqueued in order; then all wait for their commits.
     let mut tickets: Vec<Result<Ticket, ErrorBody>> = Vec::with_capacity(messages.len());
     for message in messages {
         let ticket = match prepare(message) {
-            Ok(message) => backend.channels.publish(identity, message).await.map_err(Refused::body),
+            Ok(message) => publish_one(backend, by, message).await,
             Err(error) => Err(error),
         };
         tickets.push(ticket);
@@ -192,6 +195,24 @@ async fn publish_all(backend: &Backend, identity: &Identity, messages: Vec<Messa
         })
     });
     join_all(wait).await
+}
+
+async fn publish_one(backend: &Backend, by: By<'_>, message: NewMessage) -> Result<Ticket, ErrorBody> {
+    let again = personal_of(&message.channel).map(|_| message.clone());
+    let refused = match (backend.channels.publish(by.identity, message).await, again) {
+        (Err(refused), Some(again)) if refused.code() == ErrorCode::NotFound => {
+            match backend.rooms.begin_personal(by, &again.channel).await {
+                Ok(true) => return backend.channels.publish(by.identity, again).await.map_err(Refused::body),
+                Ok(false) => refused,
+                Err(error) => {
+                    tracing::warn!(%error, "a personal channel could not be made");
+                    Refused::Unavailable
+                }
+            }
+        }
+        (published, _) => return published.map_err(Refused::body),
+    };
+    Err(refused.body())
 }
 
 fn prepare(message: Message) -> Result<NewMessage, ErrorBody> {

@@ -70,6 +70,23 @@ impl Rooms {
         self.gather(by, &channel, RoomKind::Personal, &BTreeSet::from([user])).await
     }
 
+    /// Makes the channel of somebody's own for a backend that has something to say there: whoever was never here has none yet. Tells whether
+    /// `channel` is one.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn begin_personal(&self, by: By<'_>, channel: &ChannelName) -> Result<bool, RoomError> {
+        let Some(user) = personal_of(channel) else { return Ok(false) };
+        if !by.identity.is_backend || !by.identity.grants.allows(Action::Publish, channel) {
+            return Ok(false);
+        }
+        if users::find(&self.db, user).await?.is_none_or(|found| found.deleted_at.is_some()) {
+            return Ok(false);
+        }
+        self.gather(by, channel, RoomKind::Personal, &BTreeSet::from([user])).await?;
+        Ok(true)
+    }
+
     /// Makes a room whose members are `people`, now and for good.
     async fn gather(
         &self,
@@ -121,6 +138,12 @@ pub fn personal_name(user: &str) -> ChannelName {
     })
 }
 
+/// Whose channel it is, where the name says so: a digest does not.
+pub fn personal_of(channel: &ChannelName) -> Option<&str> {
+    let user = channel.as_str().strip_prefix(PERSONAL)?.strip_prefix(':')?;
+    (!user.starts_with('~')).then_some(user)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +159,9 @@ mod tests {
     #[test]
     fn everybody_has_a_personal_channel_of_his_own() {
         assert_eq!(personal_name("alice").as_str(), "user:alice");
+        assert_eq!(personal_of(&personal_name("alice")), Some("alice"));
+        assert_eq!(personal_of(&personal_name("a b/c")), None);
+        assert_eq!(personal_of(&ChannelName::parse("users:alice").unwrap()), None);
         let odd = personal_name("a b/c");
         assert!(odd.as_str().starts_with("user:~"));
         assert_ne!(odd, personal_name("a b/d"));

@@ -30,7 +30,7 @@ use crate::{
 
 pub use bans::NewBan;
 pub use begin::NewSubscription;
-pub use direct::personal_name;
+pub use direct::{personal_name, personal_of};
 pub use members::Standing;
 pub use own::Beginning;
 

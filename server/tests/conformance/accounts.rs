@@ -95,7 +95,9 @@ async fn a_stolen_refresh_token_ends_its_login(pair: Pair) {
     let first = text(&ada["refresh_token"]);
     let second = refresh(&server, first).await.json();
     failed(&refresh(&server, first).await, 401, "revoked");
-    failed(&refresh(&server, text(&second["refresh_token"])).await, 401, "revoked");
+    let refused = refresh(&server, text(&second["refresh_token"])).await;
+    failed(&refused, 401, "revoked");
+    assert_eq!(refused.json()["retry"], "never", "who is told to refresh comes here again");
     failed(&get(&server, "/v1/sessions", text(&second["access_token"])).await, 401, "revoked");
     failed(&refresh(&server, "hbr_nonsense").await, 401, "unauthorized");
     assert_eq!(server.metric("hubbub_refreshes_total{result=\"replayed\"}"), 1.0);

@@ -165,13 +165,14 @@ fn only_owners_touch_admins() {
     for power in Power::ALL.iter().copied() {
         for role in Role::ALL {
             let expected = match power {
-                Power::OwnAccount => true,
+                Power::OwnAccount | Power::OwnFiles => true,
                 Power::ListUsers => role != Role::Guest,
                 Power::RuleUsers | Power::ReadAudit | Power::ManageKeys => role >= Role::Admin,
             };
             assert_eq!(wields(&own(), role, power), expected, "{role} {power:?}");
         }
         assert_eq!(wields(&granted(&[Action::Moderate]), Role::Owner, power), power == Power::ListUsers);
+        assert_eq!(wields(&granted(&[Action::Publish]), Role::Owner, power), matches!(power, Power::ListUsers | Power::OwnFiles));
         assert!(wields(&granted(&[Action::Operate]), Role::Owner, power));
     }
 }

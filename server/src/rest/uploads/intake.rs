@@ -21,7 +21,7 @@ use super::{
     name,
 };
 use crate::{
-    auth::Act,
+    auth::{Act, Power, policy::Denied},
     http::{At, Caller, Fault, Problem},
     rest::kit::{KEY, Query, Wants, created, query, tag},
     session::Backend,
@@ -90,8 +90,10 @@ pub(super) async fn create(
         return Err(Problem::new(ErrorCode::BadFrame, text));
     }
     let channel = place.channel.as_deref().map(channel).transpose()?;
-    if let Some(channel) = &channel {
-        backend.access.may(&identity, Act::Upload, channel).await?;
+    match &channel {
+        Some(channel) => backend.access.may(&identity, Act::Upload, channel).await?,
+        None if backend.access.wields(&identity, Power::OwnFiles) => {}
+        None => return Err(Denied::Forbidden.into()),
     }
     let given = place.name.as_deref().map(|text| name(text, At::Parameter("name".to_owned()))).transpose()?;
     let kind = text(request.headers(), &header::CONTENT_TYPE).map(str::to_owned);
