@@ -126,9 +126,9 @@ struct Post {
     /// A UUID of version 7: makes it safe to send again.
     #[schema(value_type = Option<MessageIdText>)]
     message_id: Option<String>,
-    /// Ids of uploads: one's own, or the channel's.
+    /// Ids of uploads: one's own, or the channel's. None twice.
     #[serde(default)]
-    #[schema(max_items = 16)]
+    #[schema(value_type = HashSet<String>, max_items = 16)]
     attachments: Vec<String>,
 }
 
