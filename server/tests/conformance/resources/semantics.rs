@@ -101,6 +101,8 @@ const ROWS: &[Row] = &[
     ("GET", "/v1/channels/chat:t", &[("if-none-match", "\"1-gzip\"")], "", 304, &[]),
     ("GET", "/v1/channels/chat:t", &[("if-none-match", "*")], "", 304, &[]),
     ("GET", "/v1/channels/chat:t", &[("if-none-match", "\"2\", \"3\"")], "", 200, &[]),
+    ("GET", "/v1/me", &[("if-none-match", "\"1\"")], "", 304, &[("etag", "\"1\""), ("!content-type", "")]),
+    ("GET", "/v1/me", &[("if-none-match", "\"1\""), ("accept", MP)], "", 200, &[("etag", "\"1.m\"")]),
     ("PATCH", "/v1/channels/chat:t", &[], r#"{"topic": "x"}"#, 428, &[("content-type", "application/problem+json")]),
     ("PATCH", "/v1/channels/chat:t", &[("if-match", "\"9\"")], r#"{"topic": "x"}"#, 412, &[]),
     ("PATCH", "/v1/channels/chat:t", &[("if-match", "W/\"1\"")], r#"{"topic": "x"}"#, 412, &[]),
