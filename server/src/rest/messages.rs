@@ -18,12 +18,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::name,
-    entries::Published,
+    entries::{Published, direction},
     kit::{self, Actor, Body, Expected, MaybeIfMatch, Media, Query, Wants, WantsList, created, query, texts::MessageIdText},
 };
 use crate::{
     auth::{Act, Identity},
-    channel::{Authority, Direction, Message, MessageRange, NewMessage, Refused, Stored},
+    channel::{Authority, Message, MessageRange, NewMessage, Refused, Stored},
     http::{Caller, Problem},
     session::Backend,
     upload::Uploads,
@@ -203,7 +203,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let channel = name(&channel)?;
     may_read(&backend, &identity, &channel).await?;
-    let direction = Direction::new(range.after, range.before)?;
+    let direction = direction(range.after, range.before)?;
     let wanted = MessageRange { direction, since: range.since, until: range.until };
     match media {
         Media::Json | Media::Msgpack => {
