@@ -7,8 +7,8 @@ mod sweep;
 
 use super::{Db, StoreError, Tx, column, listing::Field, on, read};
 
-pub(crate) use attachments::{detach_below, release};
 pub use attachments::{Attached, Attaching, attach, channels, detach, of_messages};
+pub(crate) use attachments::{detach_below, release};
 pub use list::list;
 pub use sweep::{Swept, purge, sweep_deleted, sweep_loose, unknown_objects};
 
