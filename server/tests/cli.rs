@@ -1,8 +1,8 @@
 //! The command line, as a newcomer uses it: every command as a process of its own.
 
 use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -144,6 +144,24 @@ fn the_schema_goes_up_and_down_but_not_under_a_server() {
     assert!(stdout(&place.run(&["migrate", "--down-to", "0"])).contains("version 0"));
     let _server = place.serve();
     assert!(stderr(&place.run(&["migrate", "--down-to", "0"])).contains("another instance"));
+}
+
+#[test]
+fn an_explanation_says_so_of_a_user_who_is_not_there() {
+    let place = Place::new();
+    let _server = place.serve();
+    let nobody = stdout(&place.run(&["explain", "access", "nobody", "publish", "room:1"]));
+    assert!(nobody.contains("note: no user has this id"), "{nobody}");
+    let body = r#"{"login": "ada", "password": "correct horse battery"}"#;
+    let mut stream = TcpStream::connect(&place.address).unwrap();
+    let about = format!("host: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+    write!(stream, "POST /v1/accounts HTTP/1.1\r\n{about}\r\n\r\n{body}").unwrap();
+    let answer = std::io::read_to_string(stream).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let login = stdout(&place.run(&["explain", "access", "ada", "publish", "room:1"]));
+    let (_, id) = login.split_once("`ada` is the login of ").unwrap();
+    let known = stdout(&place.run(&["explain", "access", id.trim(), "publish", "room:1"]));
+    assert!(!known.contains("note:"), "{known}");
 }
 
 #[test]

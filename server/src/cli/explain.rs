@@ -12,7 +12,7 @@ use crate::{
     broker::Broker,
     config::Config,
     hub::Hub,
-    store::Db,
+    store::{Db, people, users},
     world::World,
 };
 
@@ -62,6 +62,12 @@ impl Command {
         }
         for step in decision.steps.iter() {
             println!("  - {step}");
+        }
+        if people::find(&db, &user).await?.is_none() {
+            match users::with_login(&db, &user).await? {
+                Some(account) => println!("note: no user has this id; `{user}` is the login of {}", account.id),
+                None => println!("note: no user has this id: nobody of it was seen here yet; `hubbub users list` prints who was"),
+            }
         }
         db.close().await;
         Ok(())

@@ -152,7 +152,15 @@ async fn as_problem(response: Response, id: &str) -> Response {
         None => {
             let text = to_bytes(body, 4 << 10).await.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).unwrap_or_default();
             parts.headers.remove(header::CONTENT_LENGTH);
-            Problem::new(code(status), if text.is_empty() { detail(status).to_owned() } else { text }).with_status(status)
+            let taken = parts.headers.get(header::ACCEPT_ENCODING).and_then(|taken| taken.to_str().ok());
+            let detail = match (status, taken) {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, Some(taken)) => {
+                    format!("the body's Content-Encoding has to be one of {}", taken.replace(',', ", "))
+                }
+                _ if text.is_empty() => detail(status).to_owned(),
+                _ => text,
+            };
+            Problem::new(code(status), detail).with_status(status)
         }
     };
     let json = problem.json();

@@ -119,8 +119,8 @@ struct NewApiKey {
     /// What it is called.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    /// What it may do. Any key may see users and public channels, as every member of the instance may.
-    #[schema(min_items = 1, max_items = 6)]
+    /// What it may do, nothing twice. Any key may see users and public channels, as every member of the instance may.
+    #[schema(value_type = HashSet<Scope>, min_items = 1, max_items = 6)]
     scopes: Vec<Scope>,
     /// Patterns of the channels where; everywhere if it is missing.
     #[serde(default = "everywhere")]

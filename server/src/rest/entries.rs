@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
-    response::{IntoResponse, Response},
+    extract::{Path, State},
+    response::Response,
 };
 use futures_util::future::join_all;
-use http::{HeaderMap, StatusCode, header};
-use hubbub_protocol::{ChannelName, ErrorCode, Format, Key, MessageId, encode, frame::ErrorBody, limits, msgpack_payload};
-use serde::{Deserialize, Serialize};
+use http::StatusCode;
+use hubbub_protocol::{ChannelName, ErrorCode, Format, Key, MessageId, encode, frame::ErrorBody, msgpack_payload};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -19,17 +17,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::name,
-    kit::{query, texts::MessageIdText},
+    kit::{Media, Query, Text, Wants, query, texts::MessageIdText},
 };
 use crate::{
     auth::Identity,
     channel::{Direction, NewMessage, Refused},
-    http::{Caller, Problem},
+    http::{At, Caller, Fault, Problem},
     session::Backend,
 };
-
-/// Messages in one request.
-const MANY: usize = 256;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, publish))
@@ -120,6 +115,12 @@ enum Outcome {
     Failed { error: ErrorBody },
 }
 
+/// What became of many messages.
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Outcome>,
+}
+
 /// What became of one message of many.
 #[derive(ToSchema)]
 #[serde(untagged)]
@@ -172,71 +173,38 @@ enum Answer {
 
 /// Publish one or many
 ///
-/// What came before it is a message of the log all the same: this is the log's own door, without attachments. JSON only.
+/// What came before it is a message of the log all the same: this is the log's own door, without attachments.
 #[utoipa::path(post, path = "/v1/channels/{channel}/entries", tag = "entries", operation_id = "publishEntries",
-    request_body(content = Posted<'static>, content_type = "application/json"), extensions(("x-json-alone" = json!(true))),
+    request_body(content = Posted<'static>, content_type = "application/json"),
     params(("channel" = String, Path, description = "Its name, percent-encoded.")),
     responses((status = 200, description = "One that had been published before; or many, each with its own outcome.", body = Answer),
         (status = 201, description = "One message is taken.", body = Published)))]
 async fn publish(
+    wants: Wants,
     Caller(identity): Caller,
     State(backend): State<Arc<Backend>>,
     Path(channel): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    body: Text<Posted<'static>>,
 ) -> Result<Response, Problem> {
+    /// Which of the two it is.
+    #[derive(Deserialize)]
+    struct Shape {
+        messages: Option<IgnoredAny>,
+    }
+
     let channel = name(&channel)?;
-    if !is_json(&headers) {
-        return Err(Problem::new(ErrorCode::BadFrame, "send JSON, with `Content-Type: application/json`")
-            .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    if body.read::<Shape>()?.messages.is_some() {
+        return Ok(wants.ok(&publish_many(&backend, &identity, &channel, body.read()?).await));
     }
-    let bad = |error: serde_json::Error| {
-        Problem::new(ErrorCode::BadFrame, format!("the body is not {{payload, key?, message_id?}}, nor {{messages: [...]}}: {error}"))
-    };
-    let raw: &RawValue = serde_json::from_slice(&body).map_err(bad)?;
-    let many = many(raw);
-    // Fields go by their names: an array of them in their order, which serde would take as well, is none.
-    let objects = many.iter().flatten().copied().chain([raw]);
-    if let Some(other) = objects.into_iter().find(|object| !object.get().starts_with('{')) {
-        return Err(bad(serde::de::Error::custom(format_args!("{} stands where an object has to", shown(other)))));
-    }
-    if many.is_some() {
-        return publish_many(&backend, &identity, &channel, serde_json::from_str(raw.get()).map_err(bad)?).await;
-    }
-    let message = serde_json::from_str(raw.get()).map_err(bad)?;
-    let published = publish_one(&backend, &identity, &channel, message).await.map_err(|error| {
+    let published = publish_one(&backend, &identity, &channel, body.read()?).await.map_err(|error| {
         let code = error.known().unwrap_or(ErrorCode::Internal);
         Problem::new(code, error.message)
     })?;
     let status = if published.duplicate { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(published)).into_response())
+    Ok(wants.reply(status, &published))
 }
 
-/// What is in the list, if the body is meant as `{"messages": [...]}`, whatever else is wrong with it.
-fn many(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    #[derive(Deserialize)]
-    struct Shape<'a> {
-        #[serde(borrow)]
-        messages: Option<Vec<&'a RawValue>>,
-    }
-    serde_json::from_str::<Shape<'_>>(raw.get()).ok()?.messages
-}
-
-/// The kind of a value that is no object.
-fn shown(value: &RawValue) -> &'static str {
-    match value.get().as_bytes() {
-        [b'[', ..] => "an array",
-        [b'"', ..] => "a string",
-        [b'n', ..] => "null",
-        [b't' | b'f', ..] => "a boolean",
-        _ => "a number",
-    }
-}
-
-async fn publish_many(backend: &Backend, identity: &Identity, channel: &ChannelName, many: Many<'_>) -> Result<Response, Problem> {
-    if many.messages.is_empty() || many.messages.len() > MANY {
-        return Err(Problem::new(ErrorCode::OutOfRange, "`messages` holds 1 to 256 messages"));
-    }
+async fn publish_many(backend: &Backend, identity: &Identity, channel: &ChannelName, many: Many<'_>) -> Results {
     // Enqueued in order, so that their seqs are in order; then they wait for the same commit.
     let mut tickets = Vec::with_capacity(many.messages.len());
     for message in many.messages {
@@ -251,12 +219,8 @@ async fn publish_many(backend: &Backend, identity: &Identity, channel: &ChannelN
             }
         });
     }
-    let results: Vec<Outcome> = join_all(tickets)
-        .await
-        .into_iter()
-        .map(|result| result.map_or_else(|error| Outcome::Failed { error }, Outcome::Published))
-        .collect();
-    Ok(Json(serde_json::json!({ "results": results })).into_response())
+    let outcome = |result: Result<_, _>| result.map_or_else(|error| Outcome::Failed { error }, Outcome::Published);
+    Results { results: join_all(tickets).await.into_iter().map(outcome).collect() }
 }
 
 async fn publish_one(
@@ -282,11 +246,6 @@ fn prepare(channel: &ChannelName, message: Message<'_>) -> Result<NewMessage, Er
     };
     let payload = msgpack_payload(message.payload.get()).map_err(|error| ErrorBody::new(ErrorCode::PayloadInvalid, error.to_string()))?;
     Ok(NewMessage { channel: channel.clone(), message_id, key, payload: payload.into() })
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
 /// Which entries.
@@ -368,26 +327,32 @@ struct Page {
 
 /// List entries
 ///
-/// The log as it was written: edits and deletes are entries of their own. The newest if no place is given. JSON only.
-#[utoipa::path(get, path = "/v1/channels/{channel}/entries", tag = "entries", operation_id = "listEntries", extensions(("x-json-alone" = json!(true))),
+/// The log as it was written: edits and deletes are entries of their own. The newest if no place is given.
+#[utoipa::path(get, path = "/v1/channels/{channel}/entries", tag = "entries", operation_id = "listEntries",
     params(("channel" = String, Path, description = "Its name, percent-encoded."), Range),
     responses((status = 200, description = "A page, the oldest first.", body = Page), (status = 409, description = "An ephemeral channel keeps nothing.")))]
 async fn list(
+    wants: Wants,
     Caller(identity): Caller,
     State(backend): State<Arc<Backend>>,
     Path(channel): Path<String>,
-    range: Result<Query<Range>, QueryRejection>,
+    Query(range): Query<Range>,
 ) -> Result<Response, Problem> {
-    let Query(range) = range.map_err(|error| {
-        Problem::new(ErrorCode::OutOfRange, format!("the query takes `after` or `before`, and `limit`: {}", error.body_text()))
-    })?;
-    let is_beyond = |place: Option<u64>| place.is_some_and(|place| place > limits::MAX_INTEGER);
-    if range.before == Some(0) || is_beyond(range.before) || is_beyond(range.after) {
-        return Err(Problem::new(ErrorCode::OutOfRange, "`after` and `before` are below 2⁵³, and `before` is 1 at least"));
-    }
-    let direction = Direction::new(range.after, range.before)?;
+    let direction = direction(range.after, range.before)?;
     let page = backend.channels.history(&identity, &name(&channel)?, direction, range.limit).await?;
+    let format = match wants.0 {
+        Media::Msgpack => Format::Msgpack,
+        Media::Json | Media::Ndjson | Media::Csv => Format::Json,
+    };
     let mut body = Vec::new();
-    encode::history_page(Format::Json, page.rest, page.entries.iter(), &mut body);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    encode::history_page(format, page.rest, page.entries.iter(), &mut body);
+    Ok(wants.written(StatusCode::OK, body))
+}
+
+/// Which way a page lies, from two parameters of which one at most may be given.
+pub(super) fn direction(after: Option<u64>, before: Option<u64>) -> Result<Direction, Problem> {
+    Direction::new(after, before).map_err(|_| {
+        let at = At::Parameter("before".to_owned());
+        Problem::invalid(vec![Fault { at, code: "excluded", detail: "`before` and `after` are not given together".to_owned() }])
+    })
 }

@@ -7,17 +7,19 @@ mod rules;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Json,
     extract::{ConnectInfo, FromRequest, Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http::{HeaderMap, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use hubbub_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Api;
+use super::{
+    Api,
+    kit::{self, Body, Wants},
+};
 use crate::{
     auth::{Action, Claims, Grant, Identity, MAX_USER, mint},
     config::{self, Config, Secret},
@@ -100,6 +102,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// Who wants to be a guest.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewGuest, example = json!({ "name": "Ada" }))]
 struct Ask {
     /// What to be called: what cannot be seen is taken out, and what is longer than 32 characters is cut.
@@ -121,14 +124,15 @@ struct Token {
 /// Be a guest
 ///
 /// A token for a new guest; or, with the good token of one, another for the same guest, whatever the body says. `page.guests` decides who
-/// gets one. JSON only.
+/// gets one.
 #[utoipa::path(
     post, path = "/v1/guests", tag = "accounts", operation_id = "beGuest", security((), ("token" = [])), request_body = Ask,
-    extensions(("x-json-alone" = json!(true))),
     responses((status = 201, description = "A token, good for an hour.", body = Token), (status = 401, description = "The token is none."),
         (status = 403, description = "Whoever asks gets none here."))
 )]
 async fn admit(
+    wants: Wants,
+    State(api): State<Api>,
     State(backend): State<Arc<Backend>>,
     State(guests): State<Arc<Guests>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -141,10 +145,15 @@ async fn admit(
             let identity = backend.identify(token);
             guest(identity.map_err(|error| Problem::new(error.code(), error.to_string()))?)?
         }
-        None => new_guest(&name(Request::from_parts(parts, body)).await?, &backend.world.chance),
+        None => {
+            let Body(ask) = Body::from_request(Request::from_parts(parts, body), &api).await?;
+            new_guest(&name(ask)?, &backend.world.chance)
+        }
     };
     let token = guests.token(secret, &user, &backend.world)?;
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(token)).into_response())
+    let mut response = wants.reply(StatusCode::CREATED, &token);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn asking<'a>(peer: SocketAddr, uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Asking<'a> {
@@ -154,17 +163,11 @@ fn asking<'a>(peer: SocketAddr, uri: &'a Uri, headers: &'a HeaderMap, version: V
     Asking { peer: peer.ip(), host, headers, version }
 }
 
-/// The name in the body, cleaned.
-async fn name(request: Request) -> Result<String, Problem> {
-    let Json(ask) = Json::<Ask>::from_request(request, &()).await.map_err(|rejection| {
-        Problem::new(ErrorCode::BadFrame, format!("send JSON with a name, {{\"name\": \"Ada\"}}: {}", rejection.body_text()))
-            .with_status(rejection.status())
-    })?;
-    let name = cleaned(&ask.name.unwrap_or_default());
-    if name.is_empty() {
-        return Err(Problem::new(ErrorCode::BadFrame, "say who you are: `name` has 1 to 32 characters that can be seen"));
-    }
-    Ok(name)
+/// The name that is asked for, cleaned.
+fn name(ask: Ask) -> Result<String, Problem> {
+    let refused = |code| kit::fault("/name", code, "say who you are: `name` has 1 to 32 characters that can be seen");
+    let name = cleaned(&ask.name.ok_or_else(|| refused("required"))?);
+    if name.is_empty() { Err(refused("too_short")) } else { Ok(name) }
 }
 
 /// The user of a guest's token.

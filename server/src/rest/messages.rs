@@ -18,12 +18,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     channels::name,
-    entries::Published,
+    entries::{Published, direction},
     kit::{self, Actor, Body, Expected, MaybeIfMatch, Media, Query, Wants, WantsList, created, query, texts::MessageIdText},
 };
 use crate::{
     auth::{Act, Identity},
-    channel::{Authority, Direction, Message, MessageRange, NewMessage, Refused, Stored},
+    channel::{Authority, Message, MessageRange, NewMessage, Refused, Stored},
     http::{Caller, Problem},
     session::Backend,
     upload::Uploads,
@@ -129,9 +129,9 @@ struct Post {
     /// A UUID of version 7: makes it safe to send again.
     #[schema(value_type = Option<MessageIdText>)]
     message_id: Option<String>,
-    /// Ids of uploads: one's own, or the channel's.
+    /// Ids of uploads: one's own, or the channel's. None twice.
     #[serde(default)]
-    #[schema(max_items = 16)]
+    #[schema(value_type = HashSet<String>, max_items = 16)]
     attachments: Vec<String>,
 }
 
@@ -206,7 +206,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let channel = name(&channel)?;
     may_read(&backend, &identity, &channel).await?;
-    let direction = Direction::new(range.after, range.before)?;
+    let direction = direction(range.after, range.before)?;
     let wanted = MessageRange { direction, since: range.since, until: range.until };
     match media {
         Media::Json | Media::Msgpack => {

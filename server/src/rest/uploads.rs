@@ -287,6 +287,8 @@ async fn delete(
 }
 
 /// Restore an upload that was deleted
+///
+/// One that is not stays as it is.
 #[utoipa::path(
     post, path = "/v1/uploads/{id}/restore", tag = "uploads", operation_id = "restoreUpload",
     params(("id" = String, Path, description = "The upload's id.")),
@@ -299,7 +301,15 @@ async fn restore(
     State(backend): State<Arc<Backend>>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let upload = rights::own(&backend.access, &uploads, &identity, uploads.find_deleted(&id(&text)?).await?).await?;
+    let id = id(&text)?;
+    let found = match uploads.find_deleted(&id).await {
+        Err(Refused::NotFound) => uploads.find(&id).await,
+        found => found,
+    };
+    let upload = rights::own(&backend.access, &uploads, &identity, found?).await?;
+    if upload.deleted_at.is_none() {
+        return Ok(reply(wants, upload));
+    }
     Ok(reply(wants, uploads.restore(&upload.id, None).await?))
 }
 

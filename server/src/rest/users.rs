@@ -245,12 +245,21 @@ struct Me {
 }
 
 /// Show oneself
-#[utoipa::path(get, path = "/v1/me", tag = "users", operation_id = "getMe",
-    responses((status = 200, description = "Whoever asks, and the personal channel.", body = Me, headers(("ETag" = String)))))]
-async fn me(wants: Wants, actor: Actor, State(users): State<Arc<Users>>, State(rooms): State<Arc<Rooms>>) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/v1/me", tag = "users", operation_id = "getMe", params(kit::IfNoneMatch),
+    responses((status = 200, description = "Whoever asks, and the personal channel.", body = Me, headers(("ETag" = String))), (status = 304, description = "It is the version that is known.")))]
+async fn me(
+    wants: Wants,
+    actor: Actor,
+    State(users): State<Arc<Users>>,
+    State(rooms): State<Arc<Rooms>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let person = users.show(&actor.identity, &actor.identity.user).await?;
     let (room, _) = rooms.personal(actor.by()).await?;
     let version = person.version;
+    if let Some(unchanged) = wants.unchanged(&headers, version) {
+        return Ok(unchanged);
+    }
     let user = User::seen(person, &actor.identity, true);
     Ok(wants.versioned(version, &Me { user, channel: room.channel.as_str().to_owned() }))
 }

@@ -152,11 +152,22 @@ async fn a_guest_is_renewed(pair: Pair) {
 
 async fn whoever_does_not_say_a_name_is_no_guest(pair: Pair) {
     let server = pair.server_with(&[OWN_SECRET]).await;
-    for body in ["{}", "{\"name\": \" \"}", "{\"name\": 5}", "{\"name\": \"\\u200b\"}", "[", ""] {
+    for (body, expected) in
+        [("{}", "required"), ("{\"name\": \" \"}", "too_short"), ("{\"name\": \"\\u200b\"}", "too_short"), ("{\"name\": 5}", "type")]
+    {
         let answer = request(server.address(), here(Request::post("/v1/guests", body))).await;
-        let (status, code, detail) = refusal(&answer);
-        assert!((400..=422).contains(&status) && code == "bad_frame" && detail.contains("name"), "{body}: {status} {code} {detail}");
+        assert_eq!((answer.status, refusal(&answer).1), (422, "invalid".to_owned()), "{body}");
+        let fault = &answer.json()["errors"][0];
+        assert_eq!((fault["pointer"].as_str(), fault["code"].as_str()), (Some("/name"), Some(expected)), "{body}");
     }
+    let more = request(server.address(), here(Request::post("/v1/guests", "{\"name\": \"Ada\", \"x\": 1}"))).await;
+    assert_eq!((more.status, more.json()["errors"][0]["pointer"].as_str()), (422, Some("/x")), "{}", more.body);
+    for body in ["[", ""] {
+        let (status, code, _) = refusal(&request(server.address(), here(Request::post("/v1/guests", body))).await);
+        assert_eq!((status, &*code), (400, "bad_frame"), "{body}");
+    }
+    let picture = here(Request::post("/v1/guests", "{\"name\": \"Ada\"}")).with("accept", "image/png");
+    assert_eq!(request(server.address(), picture).await.status, 406);
     assert_eq!(request(server.address(), here(Request::get("/v1/guests"))).await.status, 405);
 }
 

@@ -91,6 +91,9 @@ async fn a_day_in_a_room(pair: Pair) {
     let upload = request(server.address(), upload).await;
     assert_eq!(upload.status, 201, "{}", upload.body);
     let file = text(&upload.json()["id"]).to_owned();
+    let twice = json!({"payload": {"text": "look"}, "attachments": [file, file]});
+    let twice = ada.does(&server, "POST", "/v1/channels/chat:tea/messages", twice, 422).await.json();
+    assert_eq!((text(&twice["errors"][0]["code"]), text(&twice["errors"][0]["pointer"])), ("not_unique", "/attachments"));
     let with = json!({"payload": {"text": "look"}, "attachments": [file]});
     let third = ada.does(&server, "POST", "/v1/channels/chat:tea/messages", with, 201).await.json();
     assert_eq!((third["seq"].as_u64(), text(&third["attachments"][0])), (Some(4), &*file));
@@ -227,6 +230,9 @@ async fn a_backend_acts_as_far_as_its_key_goes(pair: Pair) {
     let server = pair.server_with(CHEAP).await;
     let (ada, bob) = (person(&server, "ada").await, person(&server, "bob").await);
     bob.does(&server, "POST", "/v1/api-keys", json!({"name": "x", "scopes": ["publish"]}), 403).await;
+    let twice = json!({"name": "bot", "scopes": ["publish", "publish"]});
+    let twice = ada.does(&server, "POST", "/v1/api-keys", twice, 422).await.json();
+    assert_eq!((text(&twice["errors"][0]["code"]), text(&twice["errors"][0]["pointer"])), ("not_unique", "/scopes"));
     let new = json!({"name": "bot", "scopes": ["publish", "presence"], "channels": ["chat:*", "room:*"]});
     let made = ada.does(&server, "POST", "/v1/api-keys", new, 201).await.json();
     let bot = Person { id: String::new(), token: text(&made["key"]).to_owned() };

@@ -351,7 +351,9 @@ async fn what_is_deleted_can_be_restored(pair: Pair) {
         assert_eq!(ask(&server, "alice", patch(body, tag)).await.status(), status, "{body} {tag:?}");
     }
     let restore = || Request::post(&format!("{}/restore", address(&made)), "");
-    assert_eq!(ask(&server, "alice", restore()).await.status(), 404, "it is not deleted");
+    let kept = ask(&server, "alice", restore()).await.json().await;
+    assert_eq!((kept["version"].as_u64(), kept["deleted_at"].is_null()), (Some(3), true), "it is not deleted, and stays as it is");
+    assert_eq!(ask(&server, "bob", restore()).await.status(), 404, "it is not his");
     assert_eq!(ask(&server, "alice", Request::delete(&address(&made)).with("if-match", "\"1\"")).await.status(), 412);
     assert_eq!(ask(&server, "alice", Request::delete(&address(&made))).await.status(), 204);
     for request in [Request::get(&address(&made)), content(&made), Request::delete(&address(&made)), patch("{\"name\":\"x\"}", Some("*"))] {

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hubbub_protocol::{ErrorCode, json_payload};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use utoipa::ToSchema;
@@ -43,10 +43,50 @@ where
         if !faults.is_empty() {
             return Err(Problem::invalid(faults));
         }
-        let misfit = |error: serde_json::Error| {
-            Problem::invalid(vec![Fault { at: At::Pointer(String::new()), code: "invalid", detail: error.to_string() }])
+        serde_json::from_value(value).map(Self).map_err(|error| misfit(&error))
+    }
+}
+
+fn misfit(error: &serde_json::Error) -> Problem {
+    Problem::invalid(vec![Fault { at: At::Pointer(String::new()), code: "invalid", detail: error.to_string() }])
+}
+
+/// A body that is a `T`, checked as [`Body`] is, as the JSON text in which it came: a payload in it is its sender's to the last digit, and its
+/// fields stay in their order.
+#[derive(Debug, Clone)]
+pub struct Text<T> {
+    json: Bytes,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Text<T> {
+    /// The body as a `U`, which may borrow from it.
+    ///
+    /// # Errors
+    /// 422 for what the schema of `T` does not tell: a field that is there twice, say.
+    pub fn read<'t, U: Deserialize<'t>>(&'t self) -> Result<U, Problem> {
+        serde_json::from_slice(&self.json).map_err(|error| misfit(&error))
+    }
+}
+
+impl<S, T> FromRequest<S> for Text<T>
+where
+    S: Send + Sync,
+    Schemas: FromRef<S>,
+    T: ToSchema + 'static,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let schemas = Schemas::from_ref(state);
+        let coding = coding(request.headers(), request.method())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let json = match coding {
+            Coding::Json => bytes,
+            Coding::Msgpack => json(&bytes)?.into(),
         };
-        serde_json::from_value(value).map(Self).map_err(misfit)
+        let faults = faults::<T>(&schemas, &mut parse(Coding::Json, &json)?);
+        if faults.is_empty() { Ok(Self { json, of: PhantomData }) } else { Err(Problem::invalid(faults)) }
     }
 }
 
@@ -132,11 +172,13 @@ fn parse(coding: Coding, bytes: &[u8]) -> Result<Value, Problem> {
     let bad = |detail: String| Problem::new(ErrorCode::BadFrame, detail);
     match coding {
         Coding::Json => serde_json::from_slice(bytes).map_err(|error| bad(format!("the body is not JSON: {error}"))),
-        Coding::Msgpack => {
-            let json = json_payload(bytes).map_err(|error| bad(format!("the body is not MessagePack: {error}")))?;
-            serde_json::from_slice(&json).map_err(|error| bad(format!("the body is not MessagePack: {error}")))
-        }
+        Coding::Msgpack => serde_json::from_slice(&json(bytes)?).map_err(|error| bad(format!("the body is not MessagePack: {error}"))),
     }
+}
+
+/// MessagePack as JSON.
+fn json(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
+    json_payload(bytes).map_err(|error| Problem::new(ErrorCode::BadFrame, format!("the body is not MessagePack: {error}")))
 }
 
 /// Brings text into normal form C, in place, and notes control characters.

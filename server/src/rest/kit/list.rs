@@ -367,8 +367,8 @@ impl<R: Listed> IntoParams for List<R> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let filters: Vec<_> = R::FIELDS.iter().map(|field| format!("`{}`", field.name)).collect();
         let filter = format!(
-            "Conditions joined by commas, all of which hold: `field:operator:value`, {OPERATORS}, with | between the values of the latter two. \
-             A backslash takes its meaning from a sign in a value. Fields: {}.",
+            "Conditions joined by commas, all of which hold: `field:operator:value`, {OPERATORS}. \
+             The values of `in` and `not_in` stand with | between them. A backslash takes its meaning from a sign in a value. Fields: {}.",
             filters.join(", ")
         );
         let first = &R::FIELDS[0];

@@ -16,7 +16,7 @@ mod schemas;
 pub(crate) mod texts;
 
 pub use actor::Actor;
-pub use body::{Body, Patch};
+pub use body::{Body, Patch, Text};
 pub(crate) use common::{
     IdempotencyKey, IfMatchHeader, IfNoneMatch, IfRange, MaybeIfMatchHeader, RangeHeader, bounded, encoded, fault, unavailable,
 };

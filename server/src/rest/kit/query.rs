@@ -157,6 +157,10 @@ mod tests {
         assert_eq!(codes("after=99999999999999999999999&name=x"), ["type"]);
         assert_eq!(codes("name=a&name=b&other=1"), ["not_unique", "unknown_field"]);
         assert_eq!(codes("name=a%00"), ["control_character"]);
+        let told = parse::<Range>(&Schemas::default(), "other=1").unwrap_err();
+        let mut told: Vec<_> = told.iter().map(|fault| &*fault.detail).collect();
+        told.sort_unstable();
+        assert_eq!(told, ["there is no such parameter", "this parameter has to be given"]);
     }
 
     #[test]

@@ -125,13 +125,16 @@ impl Wants {
     /// An answer with `status`.
     pub fn reply<T: Serialize>(self, status: StatusCode, body: &T) -> Response {
         match write(self.0, body) {
-            Ok(bytes) => {
-                let kind = HeaderValue::from_static(self.0.as_str());
-                let headers = [(header::CONTENT_TYPE, kind), (header::VARY, HeaderValue::from_static("accept, authorization"))];
-                (status, headers, bytes).into_response()
-            }
+            Ok(bytes) => self.written(status, bytes),
             Err(problem) => problem.into_response(),
         }
+    }
+
+    /// An answer with `status`, whose body is written already.
+    pub(crate) fn written(self, status: StatusCode, bytes: Vec<u8>) -> Response {
+        let kind = HeaderValue::from_static(self.0.as_str());
+        let headers = [(header::CONTENT_TYPE, kind), (header::VARY, HeaderValue::from_static("accept, authorization"))];
+        (status, headers, bytes).into_response()
     }
 
     /// 200.

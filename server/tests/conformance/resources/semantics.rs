@@ -11,6 +11,7 @@ use crate::{
 
 crate::on_local_pairs!(
     requests_are_answered_as_the_standards_say,
+    what_is_refused_says_what_is_taken,
     a_key_makes_a_post_safe_to_repeat,
     a_key_is_visible_signs_and_its_answer_is_kept_whole,
     a_patch_that_is_none_is_refused_whatever_it_would_change,
@@ -73,6 +74,7 @@ const ROWS: &[Row] = &[
         &[("accept-patch", "application/merge-patch+json, application/json, application/msgpack")],
     ),
     ("POST", "/v1/channels", &[("content-encoding", "compress")], "{}", 415, &[]),
+    ("POST", "/v1/channels", &[("content-encoding", "lzma")], "{}", 415, &[("accept-encoding", "zstd,gzip,br")]),
     ("POST", "/v1/channels", &[("content-encoding", "gzip")], "not gzip", 400, &[]),
     ("POST", "/v1/channels", &[], "{", 400, &[("content-type", "application/problem+json")]),
     ("POST", "/v1/channels", &[], "", 415, &[]),
@@ -101,6 +103,8 @@ const ROWS: &[Row] = &[
     ("GET", "/v1/channels/chat:t", &[("if-none-match", "\"1-gzip\"")], "", 304, &[]),
     ("GET", "/v1/channels/chat:t", &[("if-none-match", "*")], "", 304, &[]),
     ("GET", "/v1/channels/chat:t", &[("if-none-match", "\"2\", \"3\"")], "", 200, &[]),
+    ("GET", "/v1/me", &[("if-none-match", "\"1\"")], "", 304, &[("etag", "\"1\""), ("!content-type", "")]),
+    ("GET", "/v1/me", &[("if-none-match", "\"1\""), ("accept", MP)], "", 200, &[("etag", "\"1.m\"")]),
     ("PATCH", "/v1/channels/chat:t", &[], r#"{"topic": "x"}"#, 428, &[("content-type", "application/problem+json")]),
     ("PATCH", "/v1/channels/chat:t", &[("if-match", "\"9\"")], r#"{"topic": "x"}"#, 412, &[]),
     ("PATCH", "/v1/channels/chat:t", &[("if-match", "W/\"1\"")], r#"{"topic": "x"}"#, 412, &[]),
@@ -148,6 +152,24 @@ async fn requests_are_answered_as_the_standards_say(pair: Pair) {
             let problem = answer.json();
             assert_eq!((problem["status"].as_u64(), problem["request_id"].is_string()), (Some(u64::from(*status)), true), "{line}");
         }
+    }
+}
+
+async fn what_is_refused_says_what_is_taken(pair: Pair) {
+    let server = pair.server_with(CHEAP).await;
+    let ada = person(&server, "ada").await;
+    let asked: [(&str, &str, Value, &[(&str, &str)], &str); 6] = [
+        ("POST", "/v1/channels", json!({"title": "x", "name": "a b"}), &[], "letters, digits and marks of any script"),
+        ("POST", "/v1/channels/room:1/messages", json!({"payload": 1, "message_id": "nope"}), &[], "A UUID of version 7"),
+        ("DELETE", "/v1/sessions?except=foo", Value::Null, &[], r#"one of ["current"]"#),
+        ("DELETE", "/v1/sessions?nope=1", Value::Null, &[], "there is no such parameter"),
+        ("GET", "/v1/channels/room:1/messages?nope=1", Value::Null, &[], "there is no such parameter"),
+        ("POST", "/v1/channels", json!({"title": "x"}), &[("content-encoding", "lzma")], "one of zstd, gzip, br"),
+    ];
+    for (method, path, body, headers, text) in asked {
+        let problem = ada.ask_with(&server, method, path, body, headers).await.json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(text), "{method} {path}: {problem}");
     }
 }
 
