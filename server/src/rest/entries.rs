@@ -41,7 +41,7 @@ struct Message<'a> {
     payload: &'a RawValue,
     /// What it is about: newer ones supersede it for whoever wants only the latest.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     key: Option<String>,
     /// Makes it safe to send again.
     #[serde(default)]

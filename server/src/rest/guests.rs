@@ -105,7 +105,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewGuest, example = json!({ "name": "Ada" }))]
 struct Ask {
-    /// What to be called: what cannot be seen is taken out, and what is longer than 32 characters is cut.
+    /// What to be called, without control characters: what else cannot be seen is taken out, and what is longer than 32 characters is cut.
     name: Option<String>,
 }
 

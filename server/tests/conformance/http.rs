@@ -132,7 +132,7 @@ async fn a_publish_reaches_subscribers_and_is_safe_to_retry(pair: Pair) {
 async fn many_at_once_each_with_its_own_outcome(pair: Pair) {
     let server = pair.server().await;
     let id = message_id(server.now(), 1).to_string();
-    let body = json!({"messages": [{"payload": 1}, {"payload": 2, "message_id": id}, {"payload": 3, "key": ""}, {"payload": 2, "message_id": id}, {"payload": 5}]}).to_string();
+    let body = json!({"messages": [{"payload": 1}, {"payload": 2, "message_id": id}, {"payload": 3, "key": "\u{7}"}, {"payload": 2, "message_id": id}, {"payload": 5}]}).to_string();
     let answer = request(server.address(), Request::post(ENTRIES, &body).with_token(&server.token("alice"))).await;
     assert_eq!(answer.status, 200);
     let results = answer.json()["results"].clone();
@@ -242,6 +242,7 @@ async fn every_fault_names_its_place(pair: Pair) {
     for (body, pointer, code) in [
         ("{\"messages\":[[1,null,null]]}", "/messages/0", "type"),
         ("{\"messages\":[{\"payload\":1},{\"payloud\":1}]}", "/messages/1/payloud", "unknown_field"),
+        ("{\"payload\":1,\"key\":\"\\u0007\"}", "/key", "pattern"),
     ] {
         let answer = request(server.address(), Request::post(ENTRIES, body).with_token(&token)).await;
         assert_eq!((answer.status, first(&answer.json(), "pointer")), (422, (pointer.to_owned(), code.to_owned())), "{body}");

@@ -51,8 +51,8 @@ fn misfit(error: &serde_json::Error) -> Problem {
     Problem::invalid(vec![Fault { at: At::Pointer(String::new()), code: "invalid", detail: error.to_string() }])
 }
 
-/// A body that is a `T`, checked as [`Body`] is, as the JSON text in which it came: a payload in it is its sender's to the last digit, and its
-/// fields stay in their order.
+/// A body that is a `T` by its schema, as the JSON text in which it came: a payload in it is its sender's to the last digit, and its fields stay
+/// in their order. What [`Body`] does to text beyond that is left to whoever reads it.
 #[derive(Debug, Clone)]
 pub struct Text<T> {
     json: Bytes,
@@ -85,7 +85,7 @@ where
             Coding::Json => bytes,
             Coding::Msgpack => json(&bytes)?.into(),
         };
-        let faults = faults::<T>(&schemas, &mut parse(Coding::Json, &json)?);
+        let faults = schemas.of::<T>().faults(&parse(Coding::Json, &json)?, At::Pointer);
         if faults.is_empty() { Ok(Self { json, of: PhantomData }) } else { Err(Problem::invalid(faults)) }
     }
 }

@@ -25,7 +25,7 @@ use crate::{broker::Broker, http::Problem, store::Db};
 use upstream::Upstream;
 
 pub use native::LIFE_MS;
-pub use routes::router;
+pub(crate) use routes::router;
 pub use seal::{SealError, Sealer};
 
 /// Every session over plain HTTP of this instance, and what they work with. One an instance, shared.

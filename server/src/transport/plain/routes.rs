@@ -29,7 +29,8 @@ use super::{
 };
 use crate::{
     auth::Identity,
-    http::{Caller, Problem, Somebody},
+    http::{At, Caller, Problem, Somebody},
+    rest::kit::{Schemas, fault},
     session::{Backend, Passport, Trail},
 };
 
@@ -41,11 +42,12 @@ const BODY: Duration = Duration::from_secs(30);
 const MAX_CHANNELS: usize = 512;
 
 /// The routes, each with its place in the document. The state brings a [`Plain`] and, for who is asking, a [`Backend`].
-pub fn router<S>() -> OpenApiRouter<S>
+pub(crate) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Plain>: FromRef<S>,
     Arc<Backend>: FromRef<S>,
+    Schemas: FromRef<S>,
 {
     OpenApiRouter::new()
         .routes(routes!(stream, open_stream))
@@ -333,6 +335,7 @@ struct Wanted {
 
 /// A channel to subscribe to.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = TicketChannel)]
 #[allow(dead_code)] // For the document: the protocol's own.
 struct Subscribed {
@@ -351,6 +354,7 @@ struct Subscribed {
 
 /// A place in a log.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = TicketCursor)]
 #[allow(dead_code)] // As above.
 struct Since {
@@ -374,21 +378,17 @@ struct Ticket {
 
 /// Make a ticket
 ///
-/// For a browser's `EventSource`, which can send no header: good once, for 15 seconds.
+/// For a browser's `EventSource`, which can send no header: good once, for 15 seconds. JSON only.
 #[utoipa::path(post, path = "/v1/tickets", tag = "sessions over HTTP", operation_id = "createTicket", security(("token" = [])), extensions(("x-json-alone" = json!(true))),
     request_body(content = Option<Wanted>, content_type = "application/json"),
     responses((status = 201, description = "A ticket.", body = Ticket), (status = 408, description = "The body came too slowly.")))]
-async fn ticket(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, Said(body): Said) -> Result<Response, Problem> {
-    let wanted: Wanted = match body.is_empty() {
-        true => Wanted::default(),
-        false => wanted(&body).map_err(|error| {
-            Problem::new(ErrorCode::BadFrame, format!("the body is not {{channels?: [{{channel, since?, slow?, presence?}}]}}: {error}"))
-        })?,
-    };
-    let is_beyond = |since: &Cursor| since.epoch.max(since.seq) > limits::MAX_INTEGER;
-    if wanted.channels.iter().any(|channel| channel.since.as_ref().is_some_and(is_beyond)) {
-        return Err(Problem::new(ErrorCode::OutOfRange, "a cursor's numbers are below 2⁵³"));
-    }
+async fn ticket(
+    State(plain): State<Arc<Plain>>,
+    State(schemas): State<Schemas>,
+    Somebody(identity): Somebody,
+    Said(body): Said,
+) -> Result<Response, Problem> {
+    let wanted = if body.is_empty() { Wanted::default() } else { wanted(&schemas, &body)? };
     let Identity { expires_at: until, .. } = identity;
     let (ticket, expires_at) = plain.ticket(&Passport { identity, channels: wanted.channels }).await?;
     let mut response = (StatusCode::CREATED, axum::Json(Ticket { ticket, expires_at: expires_at.min(until) })).into_response();
@@ -396,15 +396,14 @@ async fn ticket(State(plain): State<Arc<Plain>>, Somebody(identity): Somebody, S
     Ok(response)
 }
 
-/// Reads what is wanted. Fields go by their names: an array of them in their order, which serde would take as well, is none.
-fn wanted(body: &[u8]) -> Result<Wanted, serde_json::Error> {
-    let value: Value = serde_json::from_slice(body)?;
-    let channels = value.get("channels").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let is_array = [&value].into_iter().chain(channels).any(|one| one.is_array() || one.get("since").is_some_and(Value::is_array));
-    if is_array {
-        return Err(serde::de::Error::custom("an array stands where an object has to"));
+/// Reads what is wanted, if it is as the document says.
+fn wanted(schemas: &Schemas, body: &[u8]) -> Result<Wanted, Problem> {
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| Problem::new(ErrorCode::BadFrame, format!("the body is not JSON: {error}")))?;
+    match schemas.of::<Wanted>().faults(&value, At::Pointer) {
+        faults if faults.is_empty() => serde_json::from_value(value).map_err(|error| fault("", "invalid", error.to_string())),
+        faults => Err(Problem::invalid(faults)),
     }
-    serde_json::from_value(value)
 }
 
 /// The first parameter of that name.

@@ -199,6 +199,11 @@ impl Response {
         self.inner.headers().get(name).map(|value| value.to_str().unwrap())
     }
 
+    /// Each header of that name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.inner.headers().get_all(name).iter().map(|value| value.to_str().unwrap())
+    }
+
     /// The next piece of its body; `None` at its end, also when it is cut off.
     pub async fn chunk(&mut self) -> Option<Bytes> {
         loop {
