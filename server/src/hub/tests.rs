@@ -492,7 +492,12 @@ async fn latest_over_a_socket_that_was_not_read_accounts_for_everything() {
     (0..1_000).for_each(|_| give(&outbox));
     // The peer reads at last.
     let left = async {
-        std::future::poll_fn(|cx| if outbox.bytes() == 0 { Poll::Ready(()) } else { outbox.poll_drive(cx).map(drop) }).await;
+        // Looked at after it was driven: once all is written nobody wakes this again.
+        let written = std::future::poll_fn(|cx| {
+            let driven = outbox.poll_drive(cx).map(drop);
+            if outbox.bytes() == 0 { Poll::Ready(()) } else { driven }
+        });
+        written.await;
         assert!(!outbox.is_closing());
         socket2::SockRef::from(outbox.stream().unwrap()).shutdown(std::net::Shutdown::Write).unwrap();
     };
