@@ -373,7 +373,10 @@ async fn edit(
         let payload = encode(&merged(&before, &edit.payload))?;
         match backend.channels.edit(&identity, &channel, seq, message_id, payload, versions).await?.await {
             Err(Refused::Changed) if is_merged && expected == Expected::Any && tries < MERGES => tries += 1,
-            edited => break drop(edited?),
+            edited => {
+                edited?;
+                break;
+            }
         }
     }
     let message = backend.channels.message(&channel, seq).await?;

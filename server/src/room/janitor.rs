@@ -98,8 +98,8 @@ impl Rooms {
     /// Removes some of who was in `channel`, or kept out of it, as long as it was deleted before `before`.
     async fn clear(&self, channel: &ChannelName, before: u64) -> Result<Cleared, RoomError> {
         let mut tx = self.db.begin().await?;
-        let room = rooms::hold(&mut tx, channel).await?;
-        if !room.is_some_and(|room| room.deleted_at.is_some_and(|at| at < before)) {
+        let deleted_at = rooms::hold(&mut tx, channel).await?.and_then(|room| room.deleted_at);
+        if deleted_at.is_none_or(|at| at >= before) {
             return Ok(Cleared::Restored);
         }
         let members = rooms::clear_members(&mut tx, channel, PEOPLE).await?;
