@@ -113,7 +113,8 @@ impl From<Room> for Channel {
 
 impl Listed for Channel {
     const FIELDS: &'static [Field] = crate::store::rooms::FIELDS;
-    const MORE: &'static [(&'static str, &'static str)] = &[("all", "`true`: private and direct ones too. For admins of the instance.")];
+    const MORE: &'static [(&'static str, &'static str)] =
+        &[("all", "`true`: private ones too, but those between people. For admins of the instance.")];
 
     fn id(&self) -> String {
         self.name.clone()
@@ -257,9 +258,10 @@ async fn list(
         return Err(Problem::new(ErrorCode::Forbidden, "only admins of the instance see private channels that they are not in"));
     }
     let is = |column, op, value: &str| Condition { column, op, terms: vec![Term::Text(value.to_owned())] };
-    list.selection.conditions.push(Condition { column: "deleted_at", op: Op::Absent, terms: vec![] });
+    // Of what people say to each other alone admins hear as little as others.
+    list.selection.conditions.extend([Condition { column: "deleted_at", op: Op::Absent, terms: vec![] }, is("kind", Op::In, "group")]);
     if !is_all {
-        list.selection.conditions.extend([is("visibility", Op::In, "public"), is("kind", Op::In, "group")]);
+        list.selection.conditions.push(is("visibility", Op::In, "public"));
     }
     kit::answer(list, media, move |selection: Selection| {
         let rooms = rooms.clone();
