@@ -1,7 +1,7 @@
 //! Rooms: made, read, changed, deleted, restored.
 
 use hubbub_protocol::ChannelName;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{By, IsKnown, RoomError, Rooms, Said, janitor::RETENTION};
 use crate::{
@@ -113,9 +113,9 @@ impl Rooms {
         if new == old {
             return Ok(room);
         }
+        let detail = differences(&old, &new);
         let said = Room { visibility: new.visibility, title: new.title, topic: new.topic, data: new.data.to_string(), ..room };
         let room = rooms::put(&mut tx, said, self.world.clock.now()).await.map_err(RoomError::from)?;
-        let detail = json!({ "visibility": visibility_name(room.visibility), "title": room.title, "topic": room.topic });
         let deed = Deed { action: "channel.changed", target: "channel", id: channel.as_str(), channel: Some(channel.as_str()), detail };
         self.conclude(tx, by, deed, &[Ruling::Channel(channel.clone())]).await?;
         Ok(room)
@@ -162,4 +162,15 @@ impl Rooms {
         self.conclude(tx, by, deed, &[Ruling::Channel(channel.clone())]).await?;
         Ok(room)
     }
+}
+
+/// What is new, by field; `data` may be long, and is only named.
+fn differences(old: &Said, new: &Said) -> Value {
+    let fields = [
+        ("visibility", old.visibility != new.visibility, json!(visibility_name(new.visibility))),
+        ("title", old.title != new.title, json!(new.title)),
+        ("topic", old.topic != new.topic, json!(new.topic)),
+        ("data", old.data != new.data, json!("changed")),
+    ];
+    fields.into_iter().filter(|(_, is_new, _)| *is_new).map(|(name, _, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
 }

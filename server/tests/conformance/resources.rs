@@ -217,6 +217,17 @@ async fn roles_decide_who_may_and_the_last_owner_stays(pair: Pair) {
     let log = first.does(&server, "GET", "/v1/audit?filter=channel:eq:chat%3Aopen,action:prefix:member.", Value::Null, 200).await.json();
     let deeds: Vec<_> = log["items"].as_array().unwrap().iter().map(|one| text(&one["action"])).collect();
     assert_eq!(deeds[..4], ["member.changed", "member.joined", "member.unbanned", "member.banned"]);
+    // Of a change it is noted what it was.
+    assert_eq!(ada.ask_with(&server, "PATCH", "/v1/channels/chat:open", json!({"topic": "tea", "data": {"a": 1}}), &any).await.status, 200);
+    let log = first.does(&server, "GET", "/v1/audit?filter=action:eq:channel.changed", Value::Null, 200).await.json();
+    assert_eq!(log["items"][0]["detail"], json!({"topic": "tea", "data": "changed"}));
+    // All that he may see, and no more: what others say to each other alone is not there, by whatever door.
+    ada.does(&server, "POST", "/v1/channels", json!({"name": "chat:closed", "title": "Closed"}), 201).await;
+    let between = ada.does(&server, "POST", "/v1/direct-channels", json!({"users": [bob.id]}), 201).await.json();
+    first.does(&server, "GET", &format!("/v1/channels/{}", text(&between["name"])), Value::Null, 404).await;
+    let all = first.does(&server, "GET", "/v1/channels?all=true&sort=name", Value::Null, 200).await.json();
+    let names: Vec<_> = all["items"].as_array().unwrap().iter().map(|one| text(&one["name"])).collect();
+    assert_eq!(names, ["chat:closed", "chat:open"]);
     // Deleted and brought back.
     ada.does(&server, "DELETE", "/v1/channels/chat:open", Value::Null, 204).await;
     bob.does(&server, "GET", "/v1/channels/chat:open", Value::Null, 404).await;
