@@ -106,3 +106,19 @@ fn identity(key: &ApiKey) -> Option<Identity> {
     let grants = Grants::new(&grants).ok()?;
     Some(Identity { is_backend: true, ..Identity::new(&format!("{USER}{}", key.id), grants) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = "01a20928-a52a-74d8-b0a4-87784fe4bc83";
+        assert!(is_id(id));
+        let others =
+            [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), format!("urn:uuid:{id}"), "x".repeat(30_000), String::new()];
+        for other in others {
+            assert!(!is_id(&other), "{other:.50}");
+        }
+    }
+}
